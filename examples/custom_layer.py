@@ -1,0 +1,59 @@
+"""A layer of your own, checked; then one with a wrong gradient, caught.
+
+Run it: python examples/custom_layer.py
+
+The layer is Gain: it multiplies every feature by a number that is learned, y = g · x.
+"""
+
+import numpy as np
+
+from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
+
+
+class Gain(Layer):
+    """y = g · x, for x and y of shape (N, D) and a learned g of shape (D,)."""
+
+    def __init__(self, features: int) -> None:
+        self.g = Parameter(np.ones(features))
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, D) -> y: (N, D)."""
+        y: Array = x * self.g.value
+        self.remember(y, x)  # what backward needs
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, D) -> dx: (N, D)."""
+        dy, x = self.recall(dy)
+        self.g.grad = (dy * x).sum(axis=0)  # each g works on one column: one sum per column
+        dx: Array = dy * self.g.value
+        return dx
+
+
+class WrongGain(Gain):
+    """The same with a slip that still trains, only worse: one sum over everything."""
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, D) -> dx: (N, D)."""
+        dy, x = self.recall(dy)
+        self.g.grad = np.full(self.g.value.shape, (dy * x).sum())
+        dx: Array = dy * self.g.value
+        return dx
+
+
+def main() -> None:
+    """Checks the right layer and the wrong one."""
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    for layer in (Gain(3), WrongGain(3)):
+        try:
+            differences = check_gradients(layer, x)
+        except GradientCheckError as error:
+            print(f"wrong  {error}")
+        else:
+            print(f"right  {layer}: backward and forward differ by at most")
+            for name, difference in differences.items():
+                print(f"         {difference:.0e} in the gradient of {name}")
+
+
+if __name__ == "__main__":
+    main()

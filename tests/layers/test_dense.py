@@ -1,0 +1,96 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import blocks, floats, sizes
+
+from tinynet import Array, Dense, InputError, check_gradients
+from tinynet.initializers import zeros
+
+
+@given(st.data(), blocks, sizes, st.booleans(), st.sampled_from([np.float32, np.float64]))
+def test_gradients(
+    data: st.DataObject, shape: tuple[int, ...], out_features: int, bias: bool, dtype: Any
+) -> None:
+    x = data.draw(floats(shape, dtype))
+    check_gradients(Dense(shape[-1], out_features, bias=bias, rng=0), x)
+
+
+@given(st.data(), blocks, sizes, st.booleans())
+def test_forward_is_a_weighted_sum(
+    data: st.DataObject, shape: tuple[int, ...], out_features: int, bias: bool
+) -> None:
+    x = data.draw(floats(shape))
+    layer = Dense(shape[-1], out_features, bias=bias, rng=0, bias_init=_count).astype(np.float64)
+    y = layer(x)
+    assert y.shape == (*shape[:-1], out_features)
+    weight = layer.weight.value.tolist()
+    for place in np.ndindex(y.shape):
+        *row, out = place
+        terms = [float(x[(*row, i)]) * weight[i][out] for i in range(shape[-1])]
+        assert math.isclose(y[place], math.fsum([*terms, (out + 1) * bias]), abs_tol=1e-12)
+
+
+def _count(shape: tuple[int, ...], _fan_in: int, _rng: np.random.Generator) -> Array:
+    return np.arange(1.0, shape[0] + 1)
+
+
+def test_parameters_have_the_documented_shapes_and_starts() -> None:
+    layer = Dense(3, 2, rng=0)
+    assert layer.weight.value.shape == (3, 2)
+    assert layer.bias is not None
+    assert layer.bias.value.tolist() == [0, 0]
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    without = Dense(3, 2, bias=False)
+    assert without.bias is None
+    assert [name for name, _ in without.named_parameters()] == ["weight"]
+
+
+def test_initializers_are_given_shape_fan_and_generator() -> None:
+    rng = np.random.default_rng(5)
+    calls = []
+
+    def spy(shape: tuple[int, ...], fan_in: int, given_rng: np.random.Generator) -> Array:
+        calls.append((shape, fan_in, given_rng is rng))
+        return zeros(shape, fan_in, rng)
+
+    Dense(3, 2, rng=rng, weight_init=spy, bias_init=spy)
+    assert calls == [((3, 2), 3, True), ((2,), 3, True)]
+
+
+def test_the_bias_gradient_of_many_rows_is_that_of_float64() -> None:
+    dy = np.random.default_rng(0).uniform(0, 1, (60_000, 3)).astype(np.float32)
+    layer = Dense(1, 3)
+    layer(np.zeros((60_000, 1), np.float32))
+    layer.backward(dy)
+    assert layer.bias is not None
+    assert layer.bias.grad is not None
+    exact = [math.fsum(column) for column in dy.T.tolist()]
+    np.testing.assert_allclose(layer.bias.grad.astype(np.float64), exact, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("given_sizes", "name"), [((0, 2), "in"), ((2, -1), "out"), ((2.5, 1), "in")]
+)
+def test_refuses_sizes_below_one(given_sizes: Any, name: str) -> None:
+    with pytest.raises(InputError, match=rf"^Dense expects {name}_features to be a whole number"):
+        Dense(*given_sizes)
+
+
+def test_refuses_x_of_another_width_and_of_integers() -> None:
+    layer = Dense(784, 128)
+    with pytest.raises(InputError) as error:
+        layer(np.zeros((32, 100)))
+    assert str(error.value) == "Dense(784, 128) expects x of shape (..., 784), got (32, 100)"
+    with pytest.raises(
+        InputError, match=r"expects x of a float dtype, got uint8; Rescale\(1 / 255\)"
+    ):
+        layer(np.zeros((32, 784), np.uint8))
+
+
+def test_repr() -> None:
+    assert repr(Dense(3, 2)) == "Dense(3, 2)"
+    assert repr(Dense(3, 2, bias=False)) == "Dense(3, 2, bias=False)"

@@ -1,0 +1,272 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import floats, sizes
+
+from tinynet import (
+    Array,
+    Dense,
+    Flatten,
+    InputError,
+    Layer,
+    ReLU,
+    Rescale,
+    Sequential,
+    check_gradients,
+)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[Sequential, tuple[int, ...]]:
+    """A net of one to three dense layers, nested here and there, and the shape that it takes."""
+    n, height, width = draw(st.tuples(sizes, sizes, sizes))
+    layers: list[Layer] = [Flatten(), Rescale(0.5, 0.1)]
+    features = height * width
+    for seed in range(draw(st.integers(1, 3))):
+        wanted = draw(sizes)
+        block = [Dense(features, wanted, rng=seed), ReLU()]
+        layers += [Sequential(block)] if draw(st.booleans()) else block
+        features = wanted
+    return Sequential([*layers, Dense(features, draw(sizes), rng=9)]), (n, height, width)
+
+
+@given(st.data(), networks(), st.sampled_from([np.float32, np.float64]))
+def test_gradients_of_whole_nets(
+    data: st.DataObject, network: tuple[Sequential, tuple[int, ...]], dtype: Any
+) -> None:
+    model, shape = network
+    check_gradients(model, data.draw(floats(shape, dtype)))
+
+
+@given(networks(), st.integers(0, 2**32))
+def test_gradients_of_whole_nets_on_bytes(
+    network: tuple[Sequential, tuple[int, ...]], seed: int
+) -> None:
+    model, shape = network
+    check_gradients(model, np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+
+
+@given(st.data(), sizes, sizes, sizes, sizes)
+def test_a_two_layer_net_is_the_formula(
+    data: st.DataObject, n: int, d: int, h: int, c: int
+) -> None:
+    x = data.draw(floats((n, d)))
+    first, second = Dense(d, h, rng=0), Dense(h, c, rng=1)
+    model = Sequential([first, ReLU(), second]).astype(np.float64)
+    w1, w2 = first.weight.value.tolist(), second.weight.value.tolist()
+    y = model(x)
+    for row, outputs in zip(x.tolist(), y.tolist(), strict=True):
+        hidden = [max(math.fsum(row[i] * w1[i][j] for i in range(d)), 0.0) for j in range(h)]
+        for k, got in enumerate(outputs):
+            wanted = math.fsum(hidden[j] * w2[j][k] for j in range(h))
+            assert math.isclose(got, wanted, abs_tol=1e-12)
+
+
+@pytest.fixture
+def model() -> Sequential:
+    return Sequential([Flatten(), Rescale(1 / 255), Dense(4, 3, rng=0), ReLU(), Dense(3, 2, rng=1)])
+
+
+BYTES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+
+
+class TestIntegers:
+    def test_have_no_gradient_but_the_parameters_do(self, model: Sequential) -> None:
+        floats = BYTES.astype(np.float32)
+        dy = np.ones((3, 2), np.float32)
+        assert model(BYTES).tolist() == model(floats).tolist()
+        assert model.backward(dy) is not None
+        expected = [parameter.grad for parameter in model.parameters()]
+        for parameter in model.parameters():
+            parameter.grad = None
+        model(BYTES)
+        assert model.backward(dy) is None
+        for parameter, grad in zip(model.parameters(), expected, strict=True):
+            np.testing.assert_array_equal(parameter.grad, grad, strict=True)
+
+    def test_spare_the_dx_of_the_first_layer_with_parameters(self) -> None:
+        calls = []
+
+        class Spy(Layer):
+            def __init__(self, inside: Layer) -> None:
+                self.inside = inside
+
+            def forward(self, x: Array) -> Any:
+                return self.inside(x)
+
+            def backward(self, dy: Array) -> Any:
+                calls.append(f"backward of {self.inside}")
+                return self.inside.backward(dy)
+
+            def backward_parameters(self, dy: Array) -> None:
+                calls.append(f"backward_parameters of {self.inside}")
+                self.inside.backward_parameters(dy)
+
+        layers = [Rescale(1), Dense(4, 3), ReLU(), Dense(3, 2)]
+        model = Sequential([Flatten(), Sequential([Spy(layer) for layer in layers])])
+        model(BYTES)
+        model.backward(np.ones((3, 2)))
+        assert calls == [
+            "backward of Dense(3, 2)",
+            "backward of ReLU()",
+            "backward_parameters of Dense(4, 3)",
+        ]
+
+    def test_without_parameters_there_is_nothing_to_do(self) -> None:
+        model = Sequential([Flatten(), Rescale(2)])
+        model(BYTES)
+        assert model.backward(np.ones((3, 4))) is None
+
+
+class TestPredict:
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 1024])
+    def test_is_forward_in_batches(self, model: Sequential, batch_size: int) -> None:
+        whole = model(BYTES)
+        np.testing.assert_allclose(model.predict(BYTES, batch_size=batch_size), whole, rtol=1e-6)
+
+    def test_no_samples_give_no_rows(self, model: Sequential) -> None:
+        y = model.predict(BYTES[:0])
+        assert y.shape == (0, 2)
+        assert y.dtype == np.float32
+
+    def test_runs_in_evaluation_mode_and_leaves_every_mode_as_it_was(self) -> None:
+        seen = []
+
+        class Watch(Layer):
+            def forward(self, x: Array) -> Array:
+                seen.append((self.training, len(x)))
+                if len(seen) == 3:
+                    raise KeyboardInterrupt
+                return x
+
+            backward = forward
+
+        frozen, live = Watch(), Watch()
+        model = Sequential([frozen, live])
+        frozen.eval()
+        model.predict(np.zeros((2, 1)))
+        assert seen == [(False, 2), (False, 2)]
+        with pytest.raises(KeyboardInterrupt):
+            model.predict(np.zeros((2, 1)))
+        assert (model.training, frozen.training, live.training) == (True, False, True)
+
+    def test_forgets_a_pending_backward(self, model: Sequential) -> None:
+        y = model(BYTES)
+        model.predict(BYTES)
+        with pytest.raises(InputError, match="expects a forward before it"):
+            model.backward(y)
+        with pytest.raises(InputError, match="expects a forward before it"):
+            model[4].backward(y)
+
+    @pytest.mark.parametrize("batch_size", [0, -1, 1.5, None])
+    def test_refuses_other_batch_sizes(self, model: Sequential, batch_size: Any) -> None:
+        with pytest.raises(InputError, match=r"^predict expects batch_size to be a whole number"):
+            model.predict(BYTES, batch_size=batch_size)
+
+    def test_refuses_one_sample_without_a_batch_axis(self, model: Sequential) -> None:
+        with pytest.raises(InputError, match=r"^layer 3 of 5: Dense\(4, 3\) expects x of shape"):
+            model.predict(BYTES[0])
+
+
+class TestSummary:
+    EXPECTED = """\
+layer                      output shape  parameters
+0.0  Flatten()             (64, 784)              0
+0.1  Rescale(0.00392157)   (64, 784)              0
+1    Dense(784, 1000)      (64, 1000)       785,000
+2    ReLU()                (64, 1000)             0
+3    Dense(1000, 10)       (64, 10)          10,010
+total                                       795,010  (3,180,040 bytes)
+"""
+
+    @pytest.mark.parametrize(
+        "x", [(64, 28, 28), [64, 28, 28], np.zeros((64, 28, 28)), np.zeros((64, 28, 28), np.uint8)]
+    )
+    def test_of_an_array_or_a_shape(self, x: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        inner = Sequential([Flatten(), Rescale(1 / 255)])
+        model = Sequential([inner, Dense(784, 1000), ReLU(), Dense(1000, 10)])
+        model.summary(x)
+        assert capsys.readouterr().out == self.EXPECTED
+        assert model.training
+        with pytest.raises(InputError, match="expects a forward"):
+            inner.backward(np.zeros((64, 784)))
+
+    def test_a_long_shape_widens_its_column(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Sequential([Rescale(1)]).summary((1, 2, 3, 4, 5, 6))
+        assert capsys.readouterr().out.splitlines() == [
+            "layer           output shape        parameters",
+            "0  Rescale(1)   (1, 2, 3, 4, 5, 6)           0",
+            "total                                        0  (0 bytes)",
+        ]
+
+    def test_says_which_layer_does_not_fit(self, model: Sequential) -> None:
+        with pytest.raises(InputError, match=r"^layer 3 of 5: Dense\(4, 3\) expects .*\(1, 9\)$"):
+            model.summary((1, 3, 3))
+        with pytest.raises(InputError, match=r"^summary expects each size to be a whole number"):
+            model.summary((1, -3))
+
+
+class TestChain:
+    def test_is_indexable_iterable_and_has_a_length(self, model: Sequential) -> None:
+        assert len(model) == 5
+        assert list(model) == [model[index] for index in range(5)]
+        assert model[-1] is model[4]
+        with pytest.raises(IndexError):
+            model[5]
+
+    def test_names_parameters_by_place(self) -> None:
+        model = Sequential([Dense(1, 1), Sequential([ReLU(), Dense(1, 1, bias=False)])])
+        assert [name for name, _ in model.named_parameters()] == [
+            "layers.0.weight",
+            "layers.0.bias",
+            "layers.1.layers.1.weight",
+        ]
+
+    def test_takes_any_iterable(self) -> None:
+        assert len(Sequential(ReLU() for _ in range(3))) == 3
+
+    def test_repr_is_the_expression(self) -> None:
+        assert repr(Sequential([Dense(2, 3), Sequential([ReLU()])])) == (
+            "Sequential([Dense(2, 3), Sequential([ReLU()])])"
+        )
+
+    def test_errors_say_where_also_in_nested_chains(self) -> None:
+        model = Sequential([ReLU(), Sequential([Flatten(), ReLU(), Dense(5, 2)])])
+        with pytest.raises(InputError) as error:
+            model(np.zeros((2, 4)))
+        assert str(error.value) == (
+            "layer 2 of 2: layer 3 of 3: Dense(5, 2) expects x of shape (..., 5), got (2, 4)"
+        )
+
+    def test_a_dy_of_another_shape_is_refused_before_any_gradient(self, model: Sequential) -> None:
+        model(BYTES)
+        with pytest.raises(InputError, match=r"backward expects dy of the shape of y, \(3, 2\)"):
+            model.backward(np.ones((3, 3)))
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    @pytest.mark.parametrize(
+        ("layers", "sentence"),
+        [
+            ([], "Sequential expects at least one layer, got an empty list"),
+            (ReLU(), "Sequential expects a list of layers, got ReLU()"),
+            (None, "Sequential expects a list of layers, got None"),
+            ([ReLU(), abs], "Sequential expects layers, got <built-in function abs> at 1"),
+            (
+                [Flatten(), ReLU],
+                f"Sequential expects layers, got {ReLU!r} at 1: write ReLU()",
+            ),
+        ],
+    )
+    def test_refuses_what_is_no_list_of_layers(self, layers: Any, sentence: str) -> None:
+        with pytest.raises(InputError) as error:
+            Sequential(layers)
+        assert str(error.value) == sentence
+
+    def test_refuses_one_object_twice_by_name(self) -> None:
+        relu = ReLU()
+        with pytest.raises(InputError, match=r"at layers\.0 and again at layers\.1\.layers\.1"):
+            Sequential([relu, Sequential([Flatten(), relu])])

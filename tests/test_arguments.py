@@ -1,0 +1,43 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet.arguments import InputError, finite_number, whole_number
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(7), True])
+def test_whole_numbers_pass_as_int(value: Any) -> None:
+    assert whole_number("Dense", "size", value) == int(value)
+    assert type(whole_number("Dense", "size", value)) is int
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, float("nan"), [1]])
+def test_anything_else_is_refused_with_both_values(value: Any) -> None:
+    with pytest.raises(InputError) as error:
+        whole_number("Dense", "size", value)
+    expected = f"Dense expects size to be a whole number >= 1, got {value!r}"
+    assert str(error.value) == expected
+
+
+def test_the_bound_itself_passes() -> None:
+    assert whole_number("SGD", "n", 5, at_least=5) == 5
+    assert finite_number("SGD", "rate", 0, at_least=0) == 0.0
+
+
+@pytest.mark.parametrize("value", [-1.5, 3, np.float32(0.5)])
+def test_numbers_pass_as_float(value: Any) -> None:
+    assert finite_number("Rescale", "scale", value) == float(value)
+    assert type(finite_number("Rescale", "scale", value)) is float
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "x", None, [1, 2]])
+def test_what_is_not_finite_is_refused(value: Any) -> None:
+    with pytest.raises(InputError) as error:
+        finite_number("Rescale", "scale", value)
+    assert str(error.value) == f"Rescale expects scale to be a finite number, got {value!r}"
+
+
+def test_the_sentence_names_the_bound() -> None:
+    with pytest.raises(InputError, match=r"^SGD expects rate to be a finite number >= 0, got -1$"):
+        finite_number("SGD", "rate", -1, at_least=0)

@@ -1,0 +1,45 @@
+"""Arguments are checked where they enter: a sentence names who, what was expected, what came.
+
+A wrong size or dtype that slips through shows up much later, as a broadcast that nobody meant.
+"""
+
+import math
+import operator
+from typing import Any
+
+
+class InputError(ValueError):
+    """What a layer, loss or optimizer was given is not what it expects."""
+
+
+def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
+    """Returns `value` as an int, or raises InputError if it is no whole number or below `at_least`.
+
+    >>> whole_number("Dense", "in_features", 0)
+    Traceback (most recent call last):
+    tinynet.arguments.InputError: Dense expects in_features to be a whole number >= 1, got 0
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise InputError(f"{who} expects {name} to be a whole number >= {at_least}, got {value!r}")
+    return number
+
+
+def finite_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> float:
+    """Returns `value` as a float, or raises InputError if it is not finite or below `at_least`.
+
+    >>> finite_number("SGD", "learning_rate", float("nan"), at_least=0)
+    Traceback (most recent call last):
+    tinynet.arguments.InputError: SGD expects learning_rate to be a finite number >= 0, got nan
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= at_least):
+        bound = "" if at_least == -math.inf else f" >= {at_least:g}"
+        raise InputError(f"{who} expects {name} to be a finite number{bound}, got {value!r}")
+    return number

@@ -1,0 +1,263 @@
+"""A layer is a function with parameters that also knows its derivative.
+
+`forward(x)` gives y. `backward(dy)` takes the gradient of the loss by y, writes the gradient by
+each parameter into `Parameter.grad`, and returns the gradient by x. Whole networks and losses are
+layers.
+
+The ownership rules, which every layer keeps:
+
+1. A layer never writes to an array it was given, nor to one it has returned. What it returns is
+   the caller's, and shares no memory with what came in.
+2. A layer may keep a reference to its input; the caller leaves that alone until `backward`.
+3. Scratch memory that never leaves the layer may be reused between calls.
+4. One `forward`, then at most one `backward` for it.
+5. Containers own the sums that they make.
+
+`backward` writes gradients and does not add to them, so there is nothing to set to zero between
+steps. The price: one layer object stands at one place in a network only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from types import EllipsisType
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinynet.arguments import InputError
+from tinynet.parameter import Array, Parameter
+
+
+class Layer(ABC):
+    """The contract: subclasses write `forward` and `backward`, all else is here.
+
+    Parameters and sub-layers assigned as plain attributes (also in lists, tuples and dicts) are
+    found by themselves, in the order of definition, and named by their attribute path.
+
+    >>> class Gain(Layer):
+    ...     def __init__(self, features):
+    ...         self.gain = Parameter(np.ones(features))
+    ...     def forward(self, x):  # x, y: (N, D)
+    ...         y = x * self.gain.value
+    ...         self.remember(y, x)
+    ...         return y
+    ...     def backward(self, dy):  # dy, dx: (N, D)
+    ...         dy, x = self.recall(dy)
+    ...         self.gain.grad = (dy * x).sum(axis=0)
+    ...         return dy * self.gain.value
+    >>> Gain(3).named_parameters()
+    [('gain', Parameter(shape=(3,), dtype=float32))]
+    """
+
+    training: bool = True
+    dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
+    _remembered: tuple[Any, ...] | None = None
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns y for x; a loss takes (prediction, targets) and returns a float."""
+
+    @abstractmethod
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """Writes every `Parameter.grad` and returns dx for dy; a loss takes nothing.
+
+        Integers have no gradient: for an x of integers dx means nothing and may be None.
+        """
+
+    def backward_parameters(self, dy: Array) -> None:
+        """Writes every `Parameter.grad`, where nobody needs dx.
+
+        The one method to override for speed alone: a layer whose dx costs work of its own leaves
+        it out here. A network of which it is the first with parameters then calls this.
+        """
+        self.backward(dy)
+
+    @final
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`layer(x)` is `layer.forward(x)`."""
+        return self.forward(*args, **kwargs)
+
+    # What is inside
+
+    @final
+    def parameters(self) -> list[Parameter]:
+        """Every parameter in the tree of layers, in the order of definition."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @final
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Every parameter with its attribute path, such as `layers.0.weight`."""
+        return [(path, node) for path, node in self._nodes() if isinstance(node, Parameter)]
+
+    @final
+    def train(self) -> Self:
+        """Sets training mode in the whole tree and returns the layer."""
+        return self._set_training(mode=True)
+
+    @final
+    def eval(self) -> Self:
+        """Sets evaluation mode in the whole tree and returns the layer."""
+        return self._set_training(mode=False)
+
+    @final
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy of the layer with its parameters and other float arrays converted to `dtype`.
+
+        Raises:
+            InputError: `dtype` is not a float type.
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise InputError(f"{self!r}.astype expects a float dtype, got {dtype}")
+        copy = deepcopy(self)
+        for _, node in copy._nodes():
+            if isinstance(node, Parameter):
+                node.value, node.grad = node.value.astype(dtype), None
+            else:
+                node.dtype = dtype
+                for name, value in vars(node).items():
+                    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                        setattr(node, name, value.astype(dtype))
+        return copy
+
+    def __repr__(self) -> str:
+        inside = (
+            f"{name}={value.value.shape if isinstance(value, Parameter) else value!r}"
+            for name, value in vars(self).items()
+            if isinstance(value, Parameter | Layer)
+        )
+        return f"{type(self).__name__}({', '.join(inside)})"
+
+    @final
+    def _layers(self) -> list["Layer"]:
+        return [node for _, node in self._nodes() if isinstance(node, Layer)]
+
+    @final
+    def _nodes(self) -> Iterator[tuple[str, "Parameter | Layer"]]:
+        """This layer and all layers and parameters below it, each with its attribute path."""
+        return _descend("", self, {})
+
+    @final
+    def _set_training(self, *, mode: bool) -> Self:
+        for layer in self._layers():
+            layer.training = mode
+        return self
+
+    @final
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside the block, the former modes and nothing remembered behind it."""
+        modes = [(layer, layer.training) for layer in self._layers()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for layer, mode in modes:
+                layer.training = mode
+                layer._remembered = None
+
+    # What forward and backward are made of
+
+    @final
+    def check_input(
+        self,
+        x: Any,
+        *shape: int | str | EllipsisType,
+        name: str = "x",
+        integers: bool = False,
+    ) -> None:
+        """Refuses an x that is no array, of a wrong dtype, or not of `shape`.
+
+        A number in `shape` is demanded, a letter stands for any size, ... for any axes:
+        `self.check_input(x, "N", 3, "H", "W")`.
+
+        Raises:
+            InputError: with the shape expected and the one that came.
+        """
+        if not isinstance(x, np.ndarray):
+            raise InputError(f"{self!r} expects {name} to be a NumPy array, got {type(x).__name__}")
+        if x.dtype.kind != "f" and not (integers and x.dtype.kind in "iub"):
+            mend = "; Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
+            raise InputError(
+                f"{self!r} expects {name} of {'a number' if integers else 'a float'} dtype, "
+                f"got {x.dtype}{mend if x.dtype.kind in 'iub' else ''}"
+            )
+        if not _fits(x.shape, shape):
+            wanted = ", ".join("..." if size is ... else str(size) for size in shape)
+            wanted += "," if len(shape) == 1 else ""
+            raise InputError(f"{self!r} expects {name} of shape ({wanted}), got {x.shape}")
+
+    @final
+    def remember(self, y: Array | float, *kept: Any) -> None:
+        """Keeps in `forward` what `backward` needs, and the form of y, to hold dy against it."""
+        self._remembered = (np.shape(y), getattr(y, "dtype", None), kept)
+
+    @final
+    def recall(self, dy: Array | float) -> tuple[Any, ...]:
+        """Gives in `backward` (dy, *kept), with dy in the float dtype of y, and forgets them.
+
+        A loss, whose y is a number, recalls for a dy of 1.
+
+        Raises:
+            InputError: no `forward` came before, or dy is not like y.
+        """
+        if self._remembered is None:
+            raise InputError(
+                f"{self!r}.backward expects a forward before it, got none: "
+                "each forward allows one backward"
+            )
+        shape, dtype, kept = self._remembered
+        dy = np.asarray(dy)
+        if dy.shape != shape or dy.dtype.kind not in "fiub":
+            raise InputError(
+                f"{self!r}.backward expects dy of the shape of y, {shape}, "
+                f"got {dy.shape} of {dy.dtype}"
+            )
+        self._remembered = None
+        if dtype is not None and dtype.kind == "f":
+            dy = dy.astype(dtype, copy=False)
+        return dy, *kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy or a pickle of a layer carries no batch.
+        return {name: value for name, value in vars(self).items() if name != "_remembered"}
+
+
+def _descend(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str, Any]]:
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, Parameter | Layer):
+        if id(value) in seen:
+            raise InputError(
+                f"a network expects each layer and parameter at one place only, got {value!r} "
+                f"at {seen[id(value)]} and again at {path}: backward at one would overwrite the "
+                "gradient of the other, so make a second object"
+            )
+        seen[id(value)] = path or "the top"
+        yield path, value
+        items = vars(value).items() if isinstance(value, Layer) else ()
+    else:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, item in items:
+        # What was remembered of a batch is no part of the layer.
+        if isinstance(item, _MAY_HOLD) and name != "_remembered":
+            yield from _descend(f"{path}.{name}" if path else f"{name}", item, seen)
+
+
+_MAY_HOLD = (Parameter, Layer, list, tuple, dict)
+
+
+def _fits(shape: tuple[int, ...], pattern: tuple[int | str | EllipsisType, ...]) -> bool:
+    if ... in pattern:
+        head = pattern.index(...)
+        tail = len(pattern) - head - 1
+        if len(shape) < head + tail:
+            return False
+        shape = shape[:head] + shape[len(shape) - tail :]
+        pattern = pattern[:head] + pattern[head + 1 :]
+    if len(shape) != len(pattern):
+        return False
+    pairs = zip(shape, pattern, strict=True)
+    return all(isinstance(wanted, str) or size == wanted for size, wanted in pairs)

@@ -1,0 +1,79 @@
+"""A dense layer: every output is a weighted sum of every input, plus a bias."""
+
+from typing import final
+
+import numpy as np
+
+from tinynet.arguments import whole_number
+from tinynet.initializers import Initializer, he_normal, zeros
+from tinynet.layer import Layer
+from tinynet.parameter import Array, Parameter
+
+
+@final
+class Dense(Layer):
+    """y = x W + b, for x of shape (..., in_features) and y of shape (..., out_features).
+
+    Gradients: dx = dy Wᵀ, dW = Σ xᵀ dy and db = Σ dy, summed over all axes but the last.
+
+    `.weight` is (in_features, out_features), the transpose of PyTorch's; `.bias` is
+    (out_features,), or None with bias=False. `rng` is a Generator, an int seed, or None for fresh
+    randomness. The product is computed in the dtype of x.
+
+    Raises:
+        InputError: a size is below 1, or x does not end in in_features.
+
+    >>> layer = Dense(3, 2, rng=0)
+    >>> layer(np.ones((4, 3), np.float32)).shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        rng: np.random.Generator | int | None = None,
+        weight_init: Initializer = he_normal,
+        bias_init: Initializer = zeros,
+    ) -> None:
+        self.in_features = whole_number("Dense", "in_features", in_features)
+        self.out_features = whole_number("Dense", "out_features", out_features)
+        rng = np.random.default_rng(rng)
+        shape = (self.in_features, self.out_features)
+        self.weight = Parameter(weight_init(shape, self.in_features, rng))
+        self.bias = Parameter(bias_init(shape[1:], self.in_features, rng)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        """x: (..., in_features) -> y: (..., out_features)."""
+        self.check_input(x, ..., self.in_features)
+        y: Array = x @ self.weight.value.astype(x.dtype, copy=False)
+        if self.bias is not None:
+            y += self.bias.value
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (..., out_features) -> dx: (..., in_features)."""
+        dy, x = self.recall(dy)
+        self._write_gradients(dy, x)
+        dx: Array = dy @ self.weight.value.T.astype(x.dtype, copy=False)
+        return dx
+
+    def backward_parameters(self, dy: Array) -> None:
+        """As `backward`, without dx: a third of the work of a first layer."""
+        self._write_gradients(*self.recall(dy))
+
+    def _write_gradients(self, dy: Array, x: Array) -> None:
+        dtype = self.weight.value.dtype
+        x = x.reshape(-1, self.in_features)  # (N, in)
+        dy = dy.reshape(-1, self.out_features)  # (N, out)
+        self.weight.grad = (x.T @ dy).astype(dtype, copy=False)
+        if self.bias is not None:
+            # Down the batch axis NumPy adds row after row: in float32 60,000 of them lose 7e-6.
+            self.bias.grad = dy.sum(axis=0, dtype=np.float64).astype(dtype)
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"Dense({self.in_features}, {self.out_features}{bias})"
