@@ -4,6 +4,8 @@ It is a function of (shape, fan_in, rng): the shape of the array, the number of 
 unit sums over, and a NumPy Generator. Any function of these three will do.
 """
 
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
 import math
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from tinynet.parameter import Array
 
-Initializer = Callable[[tuple[int, ...], int, np.random.Generator], Array]
+Initializer = Callable[[tuple[int, ...], int, "np.random.Generator"], Array]
 
 
 def he_normal(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator) -> Array:

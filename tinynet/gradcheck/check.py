@@ -1,5 +1,7 @@
 """The gradient check: every derivative that `backward` gives, against one measured on `forward`."""
 
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -104,7 +106,7 @@ def check_gradients(
 
 
 def _judge(
-    subject: "_Subject",
+    subject: _Subject,
     inputs: tuple[Array, ...],
     entries: list[Entry],
     rng: np.random.Generator,

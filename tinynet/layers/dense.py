@@ -1,5 +1,7 @@
 """A dense layer: every output is a weighted sum of every input, plus a bias."""
 
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
 from typing import final
 
 import numpy as np

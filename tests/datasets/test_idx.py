@@ -1,0 +1,111 @@
+import gzip
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynet.datasets import DatasetError
+from tinynet.datasets.idx import read_idx
+
+ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+HEADER = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4])
+WHOLE = HEADER + bytes(range(24))
+
+
+def refused(path: Path, data: bytes) -> str:
+    path.write_bytes(data)
+    with pytest.raises(DatasetError) as error:
+        read_idx(path, (None, 3, 4))
+    sentence = str(error.value)
+    assert sentence.startswith(f"{path}: expected ")
+    assert ", got " in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_reads_raw_and_gzipped_files_whatever_their_name(
+    tmp_path: Path, compress: type[bytes]
+) -> None:
+    path = tmp_path / "numbers"
+    path.write_bytes(compress(WHOLE))
+    array = read_idx(path, (None, 3, 4))
+    assert array.dtype == np.uint8
+    assert (array == ARRAY).all()
+    array[0] = 0  # the caller's, to write to
+
+
+def test_an_axis_may_have_no_entries(tmp_path: Path) -> None:
+    path = tmp_path / "none"
+    path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 0]))
+    assert read_idx(path, (None,)).shape == (0,)
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_refuses_every_truncation(tmp_path: Path, length: int) -> None:
+    refused(tmp_path / "short", WHOLE[:length])
+    zipped = gzip.compress(WHOLE)
+    refused(tmp_path / "zipped and short", zipped[: len(zipped) * length // len(WHOLE)])
+    refused(tmp_path / "short and zipped", gzip.compress(WHOLE[:length]))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "the magic number 00000803 (unsigned bytes, axes: 3), got an empty file"),
+        (b"\0\0\x08\x01" + WHOLE[4:], "(unsigned bytes, axes: 3), got 00000801"),
+        (b"\0\0\x0d\x03" + WHOLE[4:], "got 00000d03"),
+        (b"\x01\0\x08\x03" + WHOLE[4:], "got 01000803"),
+        (b"<html>", "got 3c68746d"),
+        (WHOLE[:10], "expected 12 bytes of sizes, got 6"),
+        (WHOLE[:-1], "expected 24 bytes of entries, as the shape (2, 3, 4) says, got 23"),
+        (WHOLE + b"x", "expected 24 bytes of entries, as the shape (2, 3, 4) says, got more"),
+        (HEADER[:11] + b"\x05" + WHOLE[12:], "expected the shape (N, 3, 4), got (2, 5, 4)"),
+        (gzip.compress(WHOLE)[:-1], "a readable IDX file, got EOFError"),
+        (gzip.compress(WHOLE) + b"x", "a readable IDX file, got BadGzipFile"),
+        (b"\x1f\x8b" + b"junk" * 9, "a readable IDX file, got BadGzipFile"),
+    ],
+)
+def test_says_what_was_expected_and_what_came(tmp_path: Path, data: bytes, sentence: str) -> None:
+    assert sentence in refused(tmp_path / "broken", data)
+
+
+def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    for path, came in ((tmp_path / "no", "FileNotFoundError"), (tmp_path, "IsADirectoryError")):
+        with pytest.raises(DatasetError, match=f"a readable IDX file, got {came}"):
+            read_idx(path, (None,))
+
+
+@given(st.integers(0, 8 * len(gzip.compress(WHOLE, mtime=0)) - 1))
+def test_a_flipped_bit_of_a_gzip_file_is_never_wrong_data(bit: int) -> None:
+    data = bytearray(gzip.compress(WHOLE, mtime=0))
+    data[bit // 8] ^= 1 << bit % 8
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "flipped"
+        path.write_bytes(data)
+        try:
+            array = read_idx(path, (None, 3, 4))
+        except DatasetError:
+            return
+        assert (array == ARRAY).all()  # the flip was in a field that carries no data
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_allocates_what_is_there_and_not_what_the_header_claims(
+    tmp_path: Path, zipped: bool
+) -> None:
+    claim = bytes([0, 0, 8, 3]) + b"\xff\xff\xff\xff" * 3 + bytes(3_000_000)
+    path = tmp_path / "boast"
+    path.write_bytes(gzip.compress(claim) if zipped else claim)
+    tracemalloc.start()
+    with pytest.raises(
+        DatasetError, match=r"expected 79,228,162,458,924,105,385,300,197,375 bytes"
+    ):
+        read_idx(path, (None, None, None))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 3_000_000 + 2**22

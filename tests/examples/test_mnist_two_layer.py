@@ -1,0 +1,284 @@
+"""The example, run for real on a slice of MNIST."""
+
+import importlib.util
+import os
+import pty
+import re
+import runpy
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from idx_files import IMAGES, LABELS, idx_bytes, write_folder
+
+from tinynet import SoftmaxCrossEntropy, check_gradients
+from tinynet.datasets import Digits, load_mnist
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
+PICTURES = ["sample_predictions", "worst_mistakes", "learning_curves", "confusion_matrix"]
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mnist_two_layer", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mnist_two_layer"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def mnist() -> tuple[Digits, Digits]:
+    return load_mnist()
+
+
+@pytest.fixture(scope="module")
+def data(mnist: tuple[Digits, Digits], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slice")
+    for part, digits, n in zip(("train", "t10k"), mnist, (3000, 500), strict=True):
+        (folder / f"{part}-{IMAGES}").write_bytes(idx_bytes(digits.images[:n]))
+        (folder / f"{part}-{LABELS}").write_bytes(idx_bytes(digits.labels[:n]))
+    return folder
+
+
+Run = Callable[..., list[str]]
+
+
+@pytest.fixture
+def run(example: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs main on the slice and returns the lines that it printed."""
+
+    def run_main(*arguments: Any) -> list[str]:
+        given = ["--data", data, "--output", tmp_path / "out", *arguments]
+        example.main([str(argument) for argument in given])
+        return capsys.readouterr().out.splitlines()
+
+    return run_main
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 5000
+
+
+def test_trains_reports_each_epoch_predicts_one_and_draws(run: Run, tmp_path: Path) -> None:
+    lines = run("--epochs", 4)
+    assert re.fullmatch(r"2  Dense\(784, 10\) +\(1, 10\) +7,850", lines[3])
+    epochs = [
+        re.fullmatch(r"epoch (\d)/4  loss (\d\.\d{4})  train +([\d.]+)%  test +([\d.]+)%", line)
+        for line in lines[7:11]
+    ]
+    numbers = [[float(value) for value in match.groups()] for match in epochs if match]
+    assert [row[0] for row in numbers] == [1, 2, 3, 4]
+    assert numbers[3][1] < numbers[0][1] < 1.5
+    assert numbers[3][2] > 90
+    assert numbers[3][3] > 83
+    assert re.fullmatch(r"test image 0: predicted 7 \([\d.]+% sure\), label 7", lines[11])
+    out = tmp_path / "out"
+    assert lines[12:] == [f"wrote {out / name}.png" for name in PICTURES]
+    assert sorted(path.name for path in out.iterdir()) == sorted(f"{n}.png" for n in PICTURES)
+    assert all(map(is_png, out.iterdir()))
+
+
+def test_the_same_seed_prints_the_same_and_another_does_not(run: Run) -> None:
+    first, same, other = (run("--epochs", 1, "--seed", seed) for seed in (1, 1, 2))
+    assert first == same
+    assert first != other
+
+
+def test_hidden_widens_the_network(run: Run) -> None:
+    lines = run("--epochs", 1, "--hidden", 20)
+    assert "Dense(784, 20)" in lines[3]
+    assert "15,910" in lines[6]
+
+
+def test_the_seed_recipe_reports_every_ten_steps(run: Run) -> None:
+    lines = run("--recipe", "seed", "--epochs", 25)
+    assert [line[:12] for line in lines[7:10]] == ["epoch 10/25 ", "epoch 20/25 ", "epoch 25/25 "]
+    losses = [float(line.split()[3]) for line in lines[7:10]]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_batch_size_and_rate_overrule_the_recipe(run: Run) -> None:
+    lines = run("--recipe", "seed", "--epochs", 1, "--batch-size", 50, "--learning-rate", 0.2)
+    assert float(lines[7].split()[5].rstrip("%")) > 50  # sixty steps, not one
+
+
+def test_a_kaggle_file_is_data_too(run: Run, tmp_path: Path, mnist: tuple[Digits, Digits]) -> None:
+    from tinynet.datasets.kaggle import write_kaggle
+
+    path = tmp_path / "train.csv"
+    write_kaggle(path, mnist[0].images[:70], mnist[0].labels[:70])
+    assert "test" in run("--data", path, "--epochs", 1)[7]
+
+
+def test_few_images_and_no_mistake_still_make_pictures(run: Run, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "few")
+    for name in (IMAGES, LABELS):  # tested on what it was trained on
+        (folder / f"t10k-{name}.gz").write_bytes((folder / f"train-{name}.gz").read_bytes())
+    lines = run("--data", folder, "--epochs", 60, "--batch-size", 4, "--hidden", 30)
+    assert lines[66].endswith("train 100.00%  test 100.00%")
+    assert all(map(is_png, (tmp_path / "out").iterdir()))
+
+
+class TestFullBatch:
+    def test_blocks_give_the_gradient_of_the_whole(
+        self, example: ModuleType, mnist: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        images, labels = (part[:250] for part in mnist[0])
+        networks = [
+            example.build_network(5, example.RECIPES["seed"], np.random.default_rng(0)).astype(
+                np.float64
+            )
+            for _ in range(2)
+        ]
+        losses = []
+        for network, block in zip(networks, (250, 60), strict=True):
+            monkeypatch.setattr(example, "BLOCK", block)
+            losses.append(example.differentiate(network, SoftmaxCrossEntropy(), images, labels))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+        for whole, blocked in zip(*(network.parameters() for network in networks), strict=True):
+            np.testing.assert_allclose(blocked.grad, whole.grad, rtol=1e-9, atol=1e-12)
+
+    def test_batches_hold_every_row_once(self, example: ModuleType) -> None:
+        rows = np.concatenate(list(example.batches(10, 4, np.random.default_rng(0))))
+        assert sorted(rows) == list(range(10))
+        assert list(rows) != list(range(10))
+        assert list(example.batches(10, 10, np.random.default_rng(0))) == [slice(None)]
+
+
+def test_the_gradient_of_the_network_is_right(
+    example: ModuleType, mnist: tuple[Digits, Digits]
+) -> None:
+    network = example.build_network(3, example.RECIPES["momentum"], np.random.default_rng(0))
+    check_gradients(network, mnist[0].images[:3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--epochs", "0"], "argument --epochs: expected a whole number >= 1, got '0'"),
+        (["--batch-size", "x"], "argument --batch-size: expected a whole number >= 1, got 'x'"),
+        (["--hidden", "1.5"], "argument --hidden: expected a whole number >= 1, got '1.5'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number >= 0, got '-1'"),
+        (["--learning-rate", "0"], "argument --learning-rate: expected a number above 0, got '0'"),
+        (["--learning-rate", "nan"], "argument --learning-rate: expected a number above 0"),
+        (["--learning-rate", "fast"], "expected a number above 0, got 'fast'"),
+        (["--recipe", "cake"], "argument --recipe: invalid choice: 'cake'"),
+        (["--what"], "unrecognized arguments: --what"),
+        (["--epochs"], "argument --epochs: expected one argument"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    example: ModuleType, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        example.main(arguments)
+    assert stop.value.code == 2
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert line in printed
+
+
+def test_missing_data_and_an_output_that_is_a_file_are_one_line(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"a folder of IDX files or a \.csv file, got nothing there"
+    ):
+        run("--data", tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="File exists"):
+        run("--output", tmp_path / "file")
+
+
+def test_a_loss_that_is_lost_ends_the_run_in_one_line(run: Run) -> None:
+    with pytest.raises(
+        SystemExit, match=r"^the loss became nan in epoch 1: lower --learning-rate$"
+    ):
+        run("--learning-rate", "1e30")
+
+
+def test_show_opens_the_pictures_or_says_that_there_is_no_display(
+    example: ModuleType,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = []
+    monkeypatch.setattr(example.plt, "show", lambda: shown.append(example.plt.get_fignums()))
+    arguments = ["--data", str(data), "--output", str(tmp_path), "--epochs", "1"]
+    complaint = "--show finds no display: open the files above instead"
+    example.main(arguments)
+    assert shown == []
+    assert complaint not in capsys.readouterr().err
+    example.main([*arguments, "--show"])
+    assert complaint in capsys.readouterr().err
+    monkeypatch.setattr(example.plt, "get_backend", lambda: "TkAgg")
+    example.main([*arguments, "--show"])
+    assert complaint not in capsys.readouterr().err
+    assert [len(figures) for figures in shown] == [4, 4]
+
+
+def command(*arguments: Any) -> list[str]:
+    return [sys.executable, str(EXAMPLE), *map(str, arguments)]
+
+
+def test_as_a_command_without_a_display(data: Path, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "MPLBACKEND")}
+    done = subprocess.run(
+        command("--data", data, "--epochs", 1),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.stdout.splitlines()[-1] == f"wrote {Path('output') / 'confusion_matrix.png'}"
+    assert re.fullmatch(r"trained in [\d.]+ s\n", done.stderr)  # no progress bar in a log
+
+
+def test_on_a_terminal_there_is_a_progress_bar(data: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with subprocess.Popen(
+        command("--data", data, "--epochs", 2, "--output", tmp_path), stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+    assert process.returncode == 0
+    assert b"step/s]" in shown
+    assert b"epoch 2/2" in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_without_the_extras_the_error_says_what_to_install() -> None:
+    code = f"import sys, runpy; sys.modules['tqdm'] = None; runpy.run_path({str(EXAMPLE)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith('this example needs pip install -e ".[examples]"\n')
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_control_c_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinynet.datasets.load_mnist", interrupt)
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE)])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^stopped before the pictures were written$"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
