@@ -245,7 +245,7 @@ def draw_samples(test: Digits, predicted: Array, rng: np.random.Generator) -> Fi
         f"{predicted[row]}" if right[row] else f"{predicted[row]}, is {test.labels[row]}"
         for row in rows
     ]
-    title = "Sample predictions (what it is, where wrong)"
+    title = "Sample predictions: blue is right, orange is wrong"
     return draw_digits(title, test.images[rows], captions, list(right[rows]))
 
 
@@ -295,7 +295,7 @@ def draw_confusion(test: Digits, predicted: Array) -> Figure:
                 digit, label, f"{count}", ha="center", va="center", color=colour, weight=weight
             )
     axis.set(xlabel="predicted", ylabel="label", xticks=range(10), yticks=range(10))
-    axis.set_title(f"Confusion matrix: {counts.trace()} of {counts.sum()} right")
+    axis.set_title(f"Confusion matrix: {counts.trace()} of {counts.sum()} right, mistakes coloured")
     return figure
 
 

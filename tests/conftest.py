@@ -5,4 +5,5 @@ from hypothesis import settings
 # In CI the same examples every time; at a desk new ones, each failure kept and replayed.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("desk", deadline=None)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
