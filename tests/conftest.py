@@ -7,3 +7,5 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("desk", deadline=None)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+collect_ignore = ["benchmarks"]  # commands, run by hand; one of them needs torch
