@@ -309,8 +309,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def whole(text: str, at_least: int = 1) -> int:
     """A whole number of at least 1."""
-    if not (text.isascii() and text.isdecimal() and int(text) >= at_least):
-        raise argparse.ArgumentTypeError(f"expected a whole number >= {at_least}, got {text!r}")
+    # Ten digits at most: longer numbers are slips, and very long ones int() refuses.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) >= at_least):
+        raise argparse.ArgumentTypeError(f"expected a whole number >= {at_least}, got {text:.20}")
     return int(text)
 
 
@@ -364,7 +365,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (DatasetError, ImportError, OSError) as error:
         sys.exit(f"{error}")
     rng = np.random.default_rng(options.seed)
-    network = build_network(options.hidden, recipe, rng)
+    try:
+        network = build_network(options.hidden, recipe, rng)
+    except MemoryError as error:
+        sys.exit(f"--hidden {options.hidden}: {error}")
     network.summary(train.images[:1])
 
     started = time.perf_counter()

@@ -16,6 +16,7 @@ class Leaf(Layer):
         self.counts = np.arange(size)
         self.note = "a note"
         self.w = Parameter(np.ones(size))
+        self.parent: Any = None
 
     def forward(self, x: Array) -> Array:
         self.check_input(x, "N", "D")
@@ -79,7 +80,11 @@ class TestWhatIsInside:
     def test_a_layer_inside_itself_is_refused(self) -> None:
         tree = Tree()
         tree.many.append(tree)
-        with pytest.raises(InputError, match=r"at the top and again at many\.2"):
+        with pytest.raises(InputError, match=r"got a Tree at the top and again at many\.2"):
+            tree.parameters()
+        tree.many.pop()
+        tree.one.parent = tree
+        with pytest.raises(InputError, match=r"got a Tree at the top and again at one\.parent"):
             tree.parameters()
 
     def test_repr_tells_parameters_and_layers(self) -> None:

@@ -89,6 +89,15 @@ class TestForward:
         assert np.isfinite(dlogits).all()
         assert abs(dlogits).max() <= 1
 
+    @pytest.mark.parametrize("as_rows", [True, False])
+    def test_of_an_impossible_class_that_is_not_asked_for_is_finite(self, as_rows: bool) -> None:
+        logits = np.array([[0.0, -np.inf, 1.0]], np.float32)
+        targets = np.eye(3)[:1] if as_rows else np.array([0])
+        loss = SoftmaxCrossEntropy()
+        assert loss(logits, targets) == pytest.approx(math.log(1 + math.e), rel=1e-6)
+        wanted = [[-math.e / (1 + math.e), 0, math.e / (1 + math.e)]]
+        np.testing.assert_allclose(loss.backward(), wanted, rtol=1e-6)
+
     def test_of_many_rows_loses_nothing_to_float32(self) -> None:
         rng = np.random.default_rng(0)
         logits = rng.standard_normal((60_000, 10)).astype(np.float32)
@@ -155,6 +164,15 @@ def test_refuses_other_logits_and_targets(logits: Any, targets: Any, sentence: s
         loss(logits, targets)
     assert str(error.value).startswith("SoftmaxCrossEntropy() expects ")
     assert sentence in str(error.value)
+
+
+def test_a_refused_forward_leaves_no_gradient_of_the_batch_before() -> None:
+    loss = SoftmaxCrossEntropy()
+    loss(LOGITS, np.zeros(3, int))
+    with pytest.raises(InputError, match="labels from 0 to 3"):
+        loss(LOGITS, np.full(3, 7))
+    with pytest.raises(InputError, match="expects a forward before it"):
+        loss.backward()
 
 
 def test_probability_rows_may_be_off_by_their_rounding() -> None:

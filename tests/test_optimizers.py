@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import numpy as np
@@ -89,12 +90,16 @@ class TestStep:
         layer = Dense(2, 1)
         assert len(SGD((p for p in layer.parameters()), 0.1).parameters) == 2
 
-    @pytest.mark.parametrize("grad", [None, np.ones((1, 1)), np.float64(1), np.ones(2)])
+    @pytest.mark.parametrize(
+        "grad", [None, np.ones((1, 1)), np.float64(1), np.ones(2), np.ones(1, complex), ["1"]]
+    )
     def test_refuses_a_wrong_gradient_before_anything_changes(self, grad: Any) -> None:
         first, second = one(), one()
         second.grad = grad
         optimizer = SGD([first, second], 0.5, momentum=0.9)
-        came = "none: run backward first" if grad is None else f"one of {np.shape(grad)}"
+        came = f"{np.shape(grad)} of {np.asarray(grad).dtype}"
+        if grad is None:
+            came = "none: run backward first"
         with pytest.raises(InputError) as error:
             optimizer.step()
         assert str(error.value) == (
@@ -104,6 +109,31 @@ class TestStep:
         second.grad = np.ones(1, np.float32)
         optimizer.step()
         assert first.value.tolist() == second.value.tolist() == [0.5]
+
+    def test_takes_a_list_as_a_gradient(self) -> None:
+        w: Any = one()
+        w.grad = [2.0]
+        SGD([w], 0.25).step()
+        assert w.value.tolist() == [0.5]
+
+    @pytest.mark.parametrize(
+        ("value", "came"),
+        [(np.float32(1), "float32"), (np.ones(2), "(2,)"), ([1.0], "list"), (None, "NoneType")],
+    )
+    def test_refuses_a_value_that_became_something_else(self, value: Any, came: str) -> None:
+        first, second = one(), one()
+        optimizer = SGD([first, second], 0.5, momentum=0.9)
+        second.value = value
+        sentence = rf"parameter 1 to be a writable array of shape \(1,\), got {re.escape(came)}$"
+        with pytest.raises(InputError, match=sentence):
+            optimizer.step()
+        assert first.value.tolist() == [1]
+
+    def test_refuses_a_value_that_may_not_be_written(self) -> None:
+        w = one()
+        w.value.setflags(write=False)
+        with pytest.raises(InputError, match="to be a writable array"):
+            SGD([w], 0.5).step()
 
     @pytest.mark.parametrize("name", ["learning_rate", "momentum", "weight_decay"])
     @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "fast", None])

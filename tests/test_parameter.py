@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Parameter
+from tinynet import InputError, Parameter
 
 
 def test_value_is_a_float32_copy() -> None:
@@ -18,6 +18,11 @@ def test_value_is_a_float32_copy() -> None:
 
 def test_gradient_is_none_until_a_backward() -> None:
     assert Parameter(1.0).grad is None
+
+
+def test_integers_cannot_be_trained() -> None:
+    with pytest.raises(InputError, match=r"^Parameter expects a float dtype, got int64$"):
+        Parameter([1, 2], np.int64)
 
 
 def test_a_mistyped_attribute_is_refused() -> None:

@@ -36,8 +36,8 @@ def finite_number(who: str, name: str, value: Any, *, at_least: float = -math.in
     tinynet.arguments.InputError: SGD expects learning_rate to be a finite number >= 0, got nan
     """
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number >= at_least):
         bound = "" if at_least == -math.inf else f" >= {at_least:g}"

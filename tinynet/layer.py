@@ -78,6 +78,7 @@ class Layer(ABC):
     @final
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`layer(x)` is `layer.forward(x)`."""
+        self._remembered = None  # Should forward fail, no backward is left for the batch before.
         return self.forward(*args, **kwargs)
 
     # What is inside
@@ -104,7 +105,7 @@ class Layer(ABC):
 
     @final
     def astype(self, dtype: DTypeLike) -> Self:
-        """A copy of the layer with its parameters and other float arrays converted to `dtype`.
+        """A copy, with the parameters and the float arrays among the attributes in `dtype`.
 
         Raises:
             InputError: `dtype` is not a float type.
@@ -231,9 +232,9 @@ def _descend(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str,
     if isinstance(value, Parameter | Layer):
         if id(value) in seen:
             raise InputError(
-                f"a network expects each layer and parameter at one place only, got {value!r} "
-                f"at {seen[id(value)]} and again at {path}: backward at one would overwrite the "
-                "gradient of the other, so make a second object"
+                "a network expects each layer and parameter at one place only, "
+                f"got a {type(value).__name__} at {seen[id(value)]} and again at {path}: "
+                "backward at one would overwrite the gradient of the other, so make a second object"
             )
         seen[id(value)] = path or "the top"
         yield path, value

@@ -63,7 +63,11 @@ class SoftmaxCrossEntropy(Layer):
             dlogits[rows, targets] = np.where(targets == top, -others, own - 1)
         else:
             targets = targets.astype(logits.dtype, copy=False)
-            losses = (targets * (np.log1p(rest)[:, None] - shifted)).sum(axis=1)
+            surprise = np.log1p(rest)[:, None] - shifted  # -log of the probabilities
+            # 0 · inf is 0 here: what is impossible and never asked for costs nothing.
+            losses = np.multiply(
+                targets, surprise, where=targets > 0, out=np.zeros_like(surprise)
+            ).sum(axis=1)
             against = 1 - probabilities
             against[rows, top] = others
             mass = targets.sum(axis=1, keepdims=True)  # 1, or as near as its dtype comes

@@ -62,9 +62,8 @@ class SGD:
     def step(self) -> None:
         """Updates every parameter value in place from its gradient."""
         rate, momentum, decay = self._settings()
-        grads = [self._gradient(index, p) for index, p in enumerate(self.parameters)]
-        for parameter, velocity, grad in zip(self.parameters, self._velocities, grads, strict=True):
-            value = parameter.value
+        pairs = list(map(self._checked, range(len(self.parameters))))
+        for (value, grad), velocity in zip(pairs, self._velocities, strict=True):
             step = grad + decay * value if decay else grad
             if momentum:
                 velocity *= momentum
@@ -80,14 +79,27 @@ class SGD:
             finite_number("SGD", "weight_decay", self.weight_decay, at_least=0),
         )
 
-    def _gradient(self, index: int, parameter: Parameter) -> Array:
-        shape, grad = parameter.value.shape, parameter.grad
-        if grad is None or np.shape(grad) != shape:
-            came = "none: run backward first" if grad is None else f"one of {np.shape(grad)}"
+    def _checked(self, index: int) -> tuple[Array, Array]:
+        """The value and gradient of a parameter, which may have become anything."""
+        value, grad = self.parameters[index].value, self.parameters[index].grad
+        shape = self._velocities[index].shape
+        if not (isinstance(value, np.ndarray) and value.shape == shape and value.flags.writeable):
+            came = f"{value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
             raise InputError(
-                f"SGD expects a gradient of shape {shape} for parameter {index}, got {came}"
+                f"SGD expects parameter {index} to be a writable array of shape {shape}, got {came}"
             )
-        return grad
+        if grad is None:
+            raise InputError(
+                f"SGD expects a gradient of shape {shape} for parameter {index}, "
+                "got none: run backward first"
+            )
+        grad = np.asarray(grad)
+        if grad.shape != shape or grad.dtype.kind not in "fiu":
+            raise InputError(
+                f"SGD expects a gradient of shape {shape} for parameter {index}, "
+                f"got {grad.shape} of {grad.dtype}"
+            )
+        return value, grad
 
     def __repr__(self) -> str:
         settings = ("learning_rate", "momentum", "nesterov", "weight_decay")

@@ -164,10 +164,11 @@ def test_the_gradient_of_the_network_is_right(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--epochs", "0"], "argument --epochs: expected a whole number >= 1, got '0'"),
-        (["--batch-size", "x"], "argument --batch-size: expected a whole number >= 1, got 'x'"),
-        (["--hidden", "1.5"], "argument --hidden: expected a whole number >= 1, got '1.5'"),
-        (["--seed", "-1"], "argument --seed: expected a whole number >= 0, got '-1'"),
+        (["--epochs", "0"], "argument --epochs: expected a whole number >= 1, got 0"),
+        (["--batch-size", "x"], "argument --batch-size: expected a whole number >= 1, got x"),
+        (["--hidden", "1.5"], "argument --hidden: expected a whole number >= 1, got 1.5"),
+        (["--seed", "9" * 5000], "argument --seed: expected a whole number >= 0, got 99999"),
+        (["--seed", "-1"], "argument --seed: expected a whole number >= 0, got -1"),
         (["--learning-rate", "0"], "argument --learning-rate: expected a number above 0, got '0'"),
         (["--learning-rate", "nan"], "argument --learning-rate: expected a number above 0"),
         (["--learning-rate", "fast"], "expected a number above 0, got 'fast'"),
@@ -194,6 +195,11 @@ def test_missing_data_and_an_output_that_is_a_file_are_one_line(run: Run, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit, match="File exists"):
         run("--output", tmp_path / "file")
+
+
+def test_a_network_beyond_memory_is_one_line(run: Run) -> None:
+    with pytest.raises(SystemExit, match=r"^--hidden 9999999999: Unable to allocate"):
+        run("--hidden", "9999999999")
 
 
 def test_a_loss_that_is_lost_ends_the_run_in_one_line(run: Run) -> None:

@@ -138,11 +138,71 @@ class AddedInsteadOfWritten(Linear):
         if self.weight.grad is None:
             self.weight.grad = np.zeros_like(self.weight.value)
         self.weight.grad += self.x.T @ dy
-        if not hasattr(self, "total"):
-            self.total = np.zeros_like(self.bias.value)
-        self.total += dy.sum(axis=0)
-        self.bias.grad = self.total
+        self.bias.grad = dy.sum(axis=0)
         return dy @ self.weight.value.T
+
+
+class AddedInATotalOfItsOwn(Linear):
+    total = 0.0
+
+    def backward(self, dy: Array) -> Any:
+        dx = super().backward(dy)
+        self.total = self.total + dy.sum(axis=0)
+        self.bias.grad = np.asarray(self.total)
+        return dx
+
+
+class WeightOfTheStartKept(Linear):
+    def __init__(self) -> None:
+        super().__init__()
+        self.transposed = self.weight.value.T.copy()
+
+    def backward(self, dy: Array) -> Any:
+        super().backward(dy)
+        return dy @ self.transposed
+
+
+class WeightOfTheFirstForwardKept(Linear):
+    transposed: Array | None = None
+
+    def forward(self, x: Array) -> Array:
+        if self.transposed is None:
+            self.transposed = self.weight.value.T.copy()
+        return super().forward(x)
+
+    def backward(self, dy: Array) -> Any:
+        super().backward(dy)
+        return dy @ self.transposed
+
+
+class InputMadePositive(Linear):
+    """In place, and a second time nothing changes."""
+
+    def forward(self, x: Array) -> Array:
+        self.sign = np.sign(x)
+        np.abs(x, out=x)
+        return super().forward(x)
+
+    def backward(self, dy: Array) -> Any:
+        return super().backward(dy) * self.sign
+
+
+class ParameterNamedX(Layer):
+    def __init__(self) -> None:
+        self.x = Parameter(np.arange(1.0, 4.0))
+
+    def forward(self, x: Array) -> Array:
+        self.kept = x
+        return x * self.x.value
+
+    def backward(self, dy: Array) -> Array:
+        self.x.grad = (dy * self.kept).sum(axis=0)
+        return 123 * dy
+
+
+class SinglePrecisionInside(Linear):
+    def forward(self, x: Array) -> Array:
+        return super().forward(x).astype(np.float32)
 
 
 class InputOverwritten(Linear):
@@ -236,7 +296,13 @@ WRONG: dict[Callable[[], Layer], str] = {
     FirstBatchOfThisSizeKept: r"gradient of weight at index \(0, 0\)",
     FirstSizeKept: r"gradient of x at index \(0, 0\)",
     ForwardOfOneSizeOnly: r"forward raised ValueError.*shape \(4, 3\), having accepted another",
-    AddedInsteadOfWritten: r"gradient of bias at index \(0,\)",
+    AddedInsteadOfWritten: r"gradient of weight at index \(0, 0\)",
+    AddedInATotalOfItsOwn: r"gradient of bias at index \(0,\)",
+    WeightOfTheStartKept: r"gradient of x at index \(0, 0\)",
+    WeightOfTheFirstForwardKept: r"gradient of x at index \(0, 0\)",
+    ParameterNamedX: r"gradient of x at index \(0, 0\)",
+    SinglePrecisionInside: r"forward gave float32 for an x of float64, expected float64",
+    InputMadePositive: r"forward changed x in place at index",
     InputOverwritten: r"forward changed x in place at index \(0, 0\), from .* to ",
     InputOverwrittenInBackward: r"backward changed x in place at index \(0, 0\)",
     UpstreamOverwritten: r"backward changed dy in place at index \(0, 0\)",
@@ -360,11 +426,51 @@ class TestWhatIsGiven:
     def test_one_sample_without_a_batch_axis(self) -> None:
         assert list(check_gradients(Dense(3, 2, rng=0), X[0])) == ["x", "weight", "bias"]
 
+    def test_one_sample_and_a_cache_for_each_size(self) -> None:
+        with pytest.raises(GradientCheckError, match="gradient of weight at index"):
+            check_gradients(FirstBatchOfThisSizeKept(), X[:1])
+
+    def test_targets_may_be_one_number_for_all(self) -> None:
+        class Huber(Layer):
+            def forward(self, prediction: Array, target: Array) -> float:
+                self.gap = prediction - target
+                size = abs(self.gap)
+                return float(np.where(size < 1, self.gap**2 / 2, size - 0.5).sum())
+
+            def backward(self) -> Array:
+                return np.asarray(np.clip(self.gap, -1, 1))
+
+        check_gradients(Huber(), X, np.array(0.5))
+
+    def test_a_parameter_named_like_the_input_is_told_apart(self) -> None:
+        class Right(ParameterNamedX):
+            def backward(self, dy: Array) -> Array:
+                super().backward(dy)
+                return np.asarray(dy * self.x.value)
+
+        assert list(check_gradients(Right(), X)) == ["x", "self.x"]
+
+    @pytest.mark.parametrize("layer", [ReLU, abs, None])
+    def test_what_is_no_layer_is_refused(self, layer: Any) -> None:
+        with pytest.raises(InputError, match="expects a layer such as"):
+            check_gradients(layer, X)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_an_x_that_is_not_finite_is_refused(self, value: float) -> None:
+        with pytest.raises(InputError, match="expects an x of finite numbers"):
+            check_gradients(ReLU(), np.array([[1.0, value]]))
+
+    @pytest.mark.parametrize("tolerance", [-1, float("nan"), "0.1"])
+    def test_a_tolerance_that_is_none_is_refused(self, tolerance: Any) -> None:
+        with pytest.raises(InputError, match="check_gradients expects tolerance to be a finite"):
+            check_gradients(ReLU(), X, tolerance=tolerance)
+
     def test_with_nothing_to_check_is_refused(self) -> None:
         with pytest.raises(InputError, match=r"got Rescale\(2\) without parameters and x of uint8"):
             check_gradients(Rescale(2), np.zeros((2, 2), np.uint8))
-        with pytest.raises(InputError, match=r"expects an x with entries, got one of \(0, 3\)"):
-            check_gradients(Dense(3, 2), np.zeros((0, 3)))
+        for shape in ((0, 3), ()):
+            with pytest.raises(InputError, match=r"expects an x with samples, got one of \("):
+                check_gradients(Dense(3, 2), np.zeros(shape))
 
     def test_what_forward_refuses_is_no_verdict_on_the_gradient(self) -> None:
         with pytest.raises(InputError, match=r"Dense\(3, 2\) expects x of shape"):
@@ -450,3 +556,27 @@ class TestScales:
     def test_slopes_too_flat_to_be_seen_are_no_false_alarm(self) -> None:
         check_gradients(Rescale(1e-30, 1.0), X)
         assert math.isfinite(check_gradients(Rescale(1e-30), X)["x"])
+
+    @pytest.mark.parametrize("center", [-40.0, -20.0, 20.0, 40.0])
+    def test_saturation_is_no_false_alarm(self, center: float) -> None:
+        # Written as a student does: where exp(x) is small, 1 + exp(x) loses it.
+        x = center + np.random.default_rng(0).uniform(-1, 1, (3, 4))
+        check_gradients(
+            Function(lambda x: np.log(1 + np.exp(x)), lambda x: 1 / (1 + np.exp(-x))), x
+        )
+
+    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("offset", [0.0, 100.0, 1e4])
+    def test_large_numbers_that_cancel_inside_are_no_false_alarm(
+        self, offset: float, seed: int
+    ) -> None:
+        class Centered(Layer):
+            def forward(self, x: Array) -> Array:
+                self.y = x - x.mean(axis=1, keepdims=True)
+                return np.asarray(np.tanh(self.y))
+
+            def backward(self, dy: Array) -> Array:
+                dy = dy * (1 - np.tanh(self.y) ** 2)
+                return np.asarray(dy - dy.mean(axis=1, keepdims=True))
+
+        check_gradients(Centered(), offset + np.random.default_rng(seed).standard_normal((4, 5)))

@@ -61,6 +61,17 @@ def test_initializers_are_given_shape_fan_and_generator() -> None:
     assert calls == [((3, 2), 3, True), ((2,), 3, True)]
 
 
+def test_refuses_an_initializer_that_gives_another_shape() -> None:
+    def transposed(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator) -> Array:
+        return zeros((2, 3), fan_in, rng) if len(shape) == 2 else zeros((5, 2), fan_in, rng)
+
+    sentence = r"^Dense\(3, 2\) expects an initializer to give the shape \(3, 2\), got \(2, 3\)$"
+    with pytest.raises(InputError, match=sentence):
+        Dense(3, 2, weight_init=transposed)
+    with pytest.raises(InputError, match=r"the shape \(2,\), got \(5, 2\)$"):
+        Dense(3, 2, bias_init=transposed)
+
+
 def test_the_bias_gradient_of_many_rows_is_that_of_float64() -> None:
     dy = np.random.default_rng(0).uniform(0, 1, (60_000, 3)).astype(np.float32)
     layer = Dense(1, 3)

@@ -203,6 +203,16 @@ total                                       795,010  (3,180,040 bytes)
             "total                                        0  (0 bytes)",
         ]
 
+    @pytest.mark.parametrize("x", [3, None, {64, 28}])
+    def test_refuses_what_is_no_shape(self, model: Sequential, x: Any) -> None:
+        with pytest.raises(InputError, match=r"^summary expects an array or the shape of one, got"):
+            model.summary(x)
+
+    def test_says_where_in_nested_chains(self) -> None:
+        model = Sequential([Flatten(), Sequential([ReLU(), Dense(5, 2)])])
+        with pytest.raises(InputError, match=r"^layer 2 of 2: layer 2 of 2: Dense\(5, 2\) expects"):
+            model.summary((1, 4))
+
     def test_says_which_layer_does_not_fit(self, model: Sequential) -> None:
         with pytest.raises(InputError, match=r"^layer 3 of 5: Dense\(4, 3\) expects .*\(1, 9\)$"):
             model.summary((1, 3, 3))
@@ -241,6 +251,28 @@ class TestChain:
         assert str(error.value) == (
             "layer 2 of 2: layer 3 of 3: Dense(5, 2) expects x of shape (..., 5), got (2, 4)"
         )
+
+    def test_a_failed_forward_leaves_no_backward_for_the_batch_before(self) -> None:
+        model = Sequential([ReLU(), Dense(2, 1)])
+        y = model(np.ones((3, 2)))
+        with pytest.raises(InputError, match="layer 2 of 2"):
+            model(np.ones((3, 4)))
+        with pytest.raises(
+            InputError, match=r"^Sequential.*\.backward expects a forward before it"
+        ):
+            model.backward(y)
+
+    def test_the_first_layer_may_take_what_is_no_array(self) -> None:
+        class Lengths(Layer):
+            def forward(self, words: list[str]) -> Array:
+                return np.array([[len(word)] for word in words], np.float32)
+
+            def backward(self, dy: Array) -> None: ...
+
+        model = Sequential([Lengths(), Dense(1, 1, rng=0)])
+        y = model(["a", "word"])
+        assert model.backward(y) is None
+        assert model.parameters()[0].grad is not None
 
     def test_a_dy_of_another_shape_is_refused_before_any_gradient(self, model: Sequential) -> None:
         model(BYTES)

@@ -22,7 +22,7 @@ def read_kaggle(path: Path) -> tuple[Array, Array]:
 
     Raises:
         DatasetError: the file cannot be read, has other columns, or an entry that is no whole
-            number in range; it names line and column.
+            number in range; it names column and row, the first row below the header being 1.
         ImportError: pandas is not installed.
     """
     try:
@@ -45,7 +45,7 @@ def read_kaggle(path: Path) -> tuple[Array, Array]:
         pd.errors.ParserError,
         pd.errors.ParserWarning,
     ) as error:
-        came = f"{type(error).__name__}: {error}"
+        came = f"{type(error).__name__}: {str(error).strip()}"
         raise DatasetError(path, "a readable CSV file", came) from error
     rows = np.concatenate(blocks)  # (N, 785)
     return rows[:, 1:].reshape(-1, 28, 28), rows[:, 0].astype(np.int64)
@@ -56,7 +56,8 @@ def _checked(path: Path, frame: "pd.DataFrame") -> Array:
     import pandas as pd
 
     if list(frame.columns) != COLUMNS:
-        came = f"{len(frame.columns)}: {', '.join(map(str, frame.columns[:3]))}, ..."
+        first = ", ".join(f"{name:.20}" for name in frame.columns[:3])
+        came = f"{len(frame.columns)}: {first}, ..."
         raise DatasetError(path, "the columns label, pixel0, ..., pixel783", came)
     numbers = frame
     if any(dtype.kind not in "iu" for dtype in frame.dtypes):

@@ -3,43 +3,18 @@
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 import math
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from tinynet.arguments import InputError
-from tinynet.gradcheck.numeric import Probe, Slopes, rms, step_size
+from tinynet.arguments import InputError, finite_number
+from tinynet.gradcheck.numeric import EPSILON, Probe, Slopes, rms, step_size
+from tinynet.gradcheck.subject import Subject, other_batches
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
 Entry = tuple[str, tuple[int, ...]]
-
-
-class GradientCheckError(AssertionError):
-    """A layer's backward does not fit its forward, or breaks the contract of a layer.
-
-    For a wrong entry, `parameter` (or "x"), `index`, `analytic` and `numeric` say which and how.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        layer: str,
-        parameter: str | None = None,
-        index: tuple[int, ...] | None = None,
-        analytic: float | None = None,
-        numeric: float | None = None,
-    ) -> None:
-        super().__init__(f"{layer}: {message}")
-        self.layer = layer
-        self.parameter = parameter
-        self.index = index
-        self.analytic = analytic
-        self.numeric = numeric
 
 
 def check_gradients(
@@ -53,9 +28,10 @@ def check_gradients(
     """Checks every entry of dx and of every parameter's gradient against central differences.
 
     Works on a float64 copy; `layer` and its inputs stay as they are. dy is random, of both signs.
-    The copy sees other batches first, so that what it wrongly keeps from them shows. The two
-    values may differ by `tolerance` times the larger, plus rounding. An entry at a kink, such as
-    ReLU at 0, is judged at a point nearby. A loss is given its `targets`, too.
+    The copy sees other batches first, and its parameters then move by up to 1 %, so that what it
+    wrongly keeps from before shows. The two values may differ by `tolerance` times the larger,
+    plus rounding. An entry at a kink, such as ReLU at 0, is judged at a point nearby. A loss is
+    given its `targets`, too.
 
     Returns the largest difference by name, "x" (where it is of floats) and each parameter, relative
     to the largest entry of its gradient.
@@ -63,30 +39,39 @@ def check_gradients(
     Raises:
         GradientCheckError: naming layer, parameter, index, analytic and numeric value; also where
             an input is changed in place, or forward gives different results for one x.
-        InputError: there is nothing to check: x is empty, or of integers and the layer without
-            parameters.
+        InputError: there is nothing to check: x is empty or not finite, or of integers and the
+            layer without parameters.
 
     >>> from tinynet import Dense
     >>> sorted(check_gradients(Dense(3, 2, rng=0), np.eye(3)))
     ['bias', 'weight', 'x']
     """
     rng = np.random.default_rng(rng)
+    tolerance = finite_number("check_gradients", "tolerance", tolerance, at_least=0)
+    if not isinstance(layer, Layer):
+        raise InputError(f"check_gradients expects a layer such as Dense(3, 2), got {layer!r}")
     x = np.array(x)
-    if x.size == 0:
-        raise InputError(f"check_gradients expects an x with entries, got one of {x.shape}")
+    if x.size == 0 or x.ndim == 0:
+        raise InputError(f"check_gradients expects an x with samples, got one of {x.shape}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise InputError("check_gradients expects an x of finite numbers, got one with nan or inf")
     inputs: tuple[Array, ...] = (x.astype(np.float64) if x.dtype.kind == "f" else x,)
     if targets is not None:
         inputs += (np.array(targets),)
-    layer.astype(np.float64)(*inputs)  # What forward refuses is the caller's mistake, no verdict.
-    subject = _Subject(layer)
+    # What forward refuses on a copy of its own is the caller's mistake, no verdict.
+    layer.astype(np.float64)(*(array.copy() for array in inputs))
+    subject = Subject(layer)
     tensors = subject.tensors(inputs)
     if not tensors:
         raise InputError(
             f"check_gradients expects something to check, got {layer!r} without parameters and x "
             f"of {x.dtype}: integers have no gradient, x.astype(float) has"
         )
-    for others in _other_batches(inputs):
+    for others in other_batches(inputs):
         subject.differentiate(others, rng)
+    # As after a step of training: what was kept of the parameters before is stale now.
+    for parameter in subject.layer.parameters():
+        parameter.value *= rng.uniform(0.99, 1.01, parameter.value.shape)
     every = [(name, index) for name in tensors for index in np.ndindex(tensors[name].shape)]
     worst, kinks = _judge(subject, inputs, every, rng, tolerance)
     if kinks:
@@ -106,7 +91,7 @@ def check_gradients(
 
 
 def _judge(
-    subject: _Subject,
+    subject: Subject,
     inputs: tuple[Array, ...],
     entries: list[Entry],
     rng: np.random.Generator,
@@ -138,101 +123,10 @@ def _judge(
     return worst, kinks
 
 
-class _Subject:
-    """A float64 copy of the layer, watched while it runs."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.name = repr(layer)
-        self.layer = layer.astype(np.float64)
-
-    def tensors(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        """What has a gradient: x, where it is of floats, and the parameters."""
-        x = {"x": inputs[0]} if inputs[0].dtype.kind == "f" else {}
-        return x | {path: parameter.value for path, parameter in self.layer.named_parameters()}
-
-    def forward(self, inputs: tuple[Array, ...]) -> Array:
-        """A copy of y, as an array also where it is the float of a loss."""
-        try:
-            return np.array(self.layer(*inputs), dtype=np.float64)
-        except Exception as error:
-            raise self.error(
-                f"forward raised {error!r} for x of shape {inputs[0].shape}, "
-                "having accepted another batch"
-            ) from error
-
-    def differentiate(
-        self, inputs: tuple[Array, ...], rng: np.random.Generator
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Returns y, a random dy and, by name, the gradients that backward gives."""
-        for parameter in self.layer.parameters():
-            parameter.grad = None
-        before = self._snapshot(inputs)
-        y = self.forward(inputs)
-        again = self.forward(inputs)
-        self._demand_unchanged("forward", before, self._snapshot(inputs))
-        if not np.isfinite(y).all():
-            raise self.error(f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative")
-        if not np.array_equal(y, again):
-            raise self.error("forward gave two different results for the same x")
-        # Of both signs and all different: a sum over outputs must not look like its mean or like 0.
-        dy = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.5, y.shape)
-        is_loss = len(inputs) > 1
-        if is_loss:
-            dy = np.ones(())
-        before["dy"] = dy.copy()
-        try:
-            dx = self.layer.backward() if is_loss else self.layer.backward(dy)
-        except Exception as error:
-            raise self.error(
-                f"backward raised {error!r} for x of shape {inputs[0].shape}"
-            ) from error
-        self._demand_unchanged("backward", before, self._snapshot(inputs) | {"dy": dy})
-        found = {"x": dx} | {path: p.grad for path, p in self.layer.named_parameters()}
-        gradients = {}
-        for name, tensor in self.tensors(inputs).items():
-            if found[name] is None:
-                raise self.error(f"backward gave no gradient of {name}", parameter=name)
-            gradients[name] = np.array(found[name], np.float64)
-            if gradients[name].shape != tensor.shape:
-                raise self.error(
-                    f"gradient of {name}: backward gave the shape {gradients[name].shape}, "
-                    f"forward uses {tensor.shape}",
-                    parameter=name,
-                )
-        return y, dy, gradients
-
-    def _snapshot(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        arrays = self.tensors(inputs) | dict(zip(("x", "targets"), inputs, strict=False))
-        return {name: array.copy() for name, array in arrays.items()}
-
-    def _demand_unchanged(
-        self, step: str, before: dict[str, Array], after: dict[str, Array]
-    ) -> None:
-        for name, was in before.items():
-            is_now = after[name]
-            if not np.array_equal(was, is_now):
-                index = tuple(map(int, np.argwhere(was != is_now)[0]))
-                raise self.error(
-                    f"{step} changed {name} in place at index {index}, "
-                    f"from {was[index]} to {is_now[index]}",
-                    parameter=name,
-                    index=index,
-                )
-
-    def error(self, message: str, **where: Any) -> GradientCheckError:
-        return GradientCheckError(message, layer=self.name, **where)
-
-
-def _other_batches(inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
-    """Other batches of the same samples: one sample more, and in the reverse order."""
-    if inputs[0].ndim > 1:
-        yield tuple(np.concatenate([array, array[:1]]) for array in inputs)
-    yield tuple(array[::-1].copy() for array in inputs)
-
-
 def _compare(analytic: float, probe: Probe, tolerance: float) -> tuple[float, float] | None:
     """The numeric derivative and the relative difference to it, or None at a kink."""
-    first = probe.slopes(step_size(probe.tensor, probe.index))
+    step = step_size(probe.tensor, probe.index)
+    first = probe.slopes(step)
     difference = _difference(analytic, first.central, first.noise)
     if difference <= tolerance:
         return first.central, difference
@@ -249,15 +143,23 @@ def _compare(analytic: float, probe: Probe, tolerance: float) -> tuple[float, fl
     smooth = sweep[plateau[-1] + 2 :] if plateau else sweep
     if len(smooth) < 2:
         return None
-    coarse, fine = min(pairwise(smooth), key=_unsteadiness)
+    # What forward loses to large numbers inside it shows in how the shortest steps disagree.
+    pairs = list(pairwise(smooth))
+    lost = max(_change(coarse, fine) * fine.step for coarse, fine in pairs[-5:])
+    change, coarse, fine = min(
+        (_change(coarse, fine) + max(fine.noise, lost / fine.step), coarse, fine)
+        for coarse, fine in pairs
+    )
     # Richardson: the error falls with the square of the step, and 1/15 of the change is left.
     numeric = fine.central + (fine.central - coarse.central) / 15
-    return numeric, _difference(analytic, numeric, fine.noise)
+    # A slope of 0 may be one that moved no output by the last bit of a 1 that it is added to.
+    unseen = EPSILON / fine.step if numeric == 0 else 0.0
+    return numeric, _difference(analytic, numeric, max(change, unseen))
 
 
-def _unsteadiness(pair: tuple[Slopes, Slopes]) -> float:
-    """How much the slope changes from a step to the next shorter one, or may by rounding."""
-    change = abs(pair[0].central - pair[1].central) + pair[1].noise
+def _change(coarse: Slopes, fine: Slopes) -> float:
+    """How much the slope changes from a step to the next shorter one."""
+    change = abs(coarse.central - fine.central)
     return change if math.isfinite(change) else math.inf
 
 

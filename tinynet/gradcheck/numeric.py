@@ -19,6 +19,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 class Slopes(NamedTuple):
     """The slopes on either side of an entry, and how far rounding may have moved them."""
 
+    step: float
     left: float
     right: float
     noise: float
@@ -64,6 +65,7 @@ class Probe:
         left, left_step = self._moved_by(-step)
         moved = (right != here) | (left != here)
         return Slopes(
+            step,
             # The difference is taken before the sum: outputs that stay cost no precision.
             left=float(np.sum(dy * (left - here)) / left_step),
             right=float(np.sum(dy * (right - here)) / right_step),

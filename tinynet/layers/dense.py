@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import whole_number
+from tinynet.arguments import InputError, whole_number
 from tinynet.initializers import Initializer, he_normal, zeros
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
@@ -23,7 +23,8 @@ class Dense(Layer):
     randomness. The product is computed in the dtype of x.
 
     Raises:
-        InputError: a size is below 1, or x does not end in in_features.
+        InputError: a size is below 1, an initializer gives another shape, or x does not end in
+            in_features.
 
     >>> layer = Dense(3, 2, rng=0)
     >>> layer(np.ones((4, 3), np.float32)).shape
@@ -43,9 +44,8 @@ class Dense(Layer):
         self.in_features = whole_number("Dense", "in_features", in_features)
         self.out_features = whole_number("Dense", "out_features", out_features)
         rng = np.random.default_rng(rng)
-        shape = (self.in_features, self.out_features)
-        self.weight = Parameter(weight_init(shape, self.in_features, rng))
-        self.bias = Parameter(bias_init(shape[1:], self.in_features, rng)) if bias else None
+        self.weight = self._start(weight_init, (self.in_features, self.out_features), rng)
+        self.bias = self._start(bias_init, (self.out_features,), rng) if bias else None
 
     def forward(self, x: Array) -> Array:
         """x: (..., in_features) -> y: (..., out_features)."""
@@ -66,6 +66,17 @@ class Dense(Layer):
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx: a third of the work of a first layer."""
         self._write_gradients(*self.recall(dy))
+
+    def _start(
+        self, init: Initializer, shape: tuple[int, ...], rng: np.random.Generator
+    ) -> Parameter:
+        parameter = Parameter(init(shape, self.in_features, rng))
+        if parameter.value.shape != shape:
+            raise InputError(
+                f"Dense({self.in_features}, {self.out_features}) expects an initializer to give "
+                f"the shape {shape}, got {parameter.value.shape}"
+            )
+        return parameter
 
     def _write_gradients(self, dy: Array, x: Array) -> None:
         dtype = self.weight.value.dtype

@@ -10,7 +10,7 @@ from tinynet.parameter import Array
 
 @final
 class Flatten(Layer):
-    """(N, ...) -> (N, D): every sample becomes one row, in the order of its memory.
+    """(N, ...) -> (N, D): every sample becomes one row, the last axis running fastest.
 
     Gradient: dx is dy in the shape of x. Integers stay integers.
 

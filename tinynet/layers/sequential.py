@@ -1,6 +1,7 @@
 """Sequential chains layers: what one returns is what the next one takes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -49,7 +50,7 @@ class Sequential(Layer):
         y = x
         for index, layer in enumerate(self.layers):
             y = self._at(index, layer, y)
-        self.remember(y, x.dtype.kind == "f")
+        self.remember(y, isinstance(x, np.ndarray) and x.dtype.kind == "f")
         return y
 
     def backward(self, dy: Array) -> Array | None:
@@ -99,6 +100,8 @@ class Sequential(Layer):
         """
         x = x_or_shape
         if not isinstance(x, np.ndarray):
+            if not isinstance(x, Sequence):
+                raise InputError(f"summary expects an array or the shape of one, got {x!r}")
             x = np.zeros([whole_number("summary", "each size", size) for size in x], self.dtype)
         with self._evaluating():
             rows, _ = self._rows(x, "")
@@ -117,7 +120,7 @@ class Sequential(Layer):
         rows = []
         for index, layer in enumerate(self.layers):
             if isinstance(layer, Sequential):
-                inner, x = layer._rows(x, f"{prefix}{index}.")
+                inner, x = self._at(index, partial(layer._rows, prefix=f"{prefix}{index}."), x)
                 rows += inner
             else:
                 x = self._at(index, layer, x)
