@@ -40,7 +40,7 @@ except ImportError as missing:
     sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
 
-BLOCK = 1024
+BLOCK = 2048
 
 
 def uniform_start(shape: tuple[int, ...], _fan_in: int, rng: np.random.Generator) -> Array:
@@ -170,7 +170,7 @@ def differentiate(
     """Returns the mean loss of a batch and leaves its gradient in the parameters.
 
     A batch beyond BLOCK images is worked off in blocks that stay in the processor's cache, and the
-    gradients of the blocks are averaged: 60,000 images at once take 0.6 of the time that way.
+    gradients of the blocks are averaged: 60,000 images at once take a third of the time that way.
     """
     n = len(images)
     if n <= BLOCK:
@@ -389,7 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for name, figure in pictures.items():
         path = options.output / f"{name}.png"
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=100)
         print(f"wrote {path}")
     if options.show:
         if plt.get_backend().lower() == "agg":

@@ -44,6 +44,8 @@ class Sequential(Layer):
                 mend = f": write {layer.__name__}()" if isinstance(layer, type) else ""
                 raise InputError(f"Sequential expects layers, got {layer!r} at {index}{mend}")
         self._layers()  # Refuses an object that stands at two places.
+        with_parameters = (i for i, layer in enumerate(self.layers) if layer.parameters())
+        self._first_with_parameters = next(with_parameters, len(self.layers))
 
     def forward(self, x: Array) -> Array:
         """x: what the first layer takes -> y: what the last one returns."""
@@ -129,7 +131,7 @@ class Sequential(Layer):
         return rows, x
 
     def _chain(self, dy: Array, *, down_to_x: bool) -> Array | None:
-        stop = 0 if down_to_x else self._first_with_parameters()
+        stop = 0 if down_to_x else self._first_with_parameters
         for index in range(len(self) - 1, stop - 1, -1):
             layer = self.layers[index]
             if index == stop and not down_to_x:
@@ -137,9 +139,6 @@ class Sequential(Layer):
             else:
                 dy = self._at(index, layer.backward, dy)
         return dy if down_to_x else None
-
-    def _first_with_parameters(self) -> int:
-        return next((i for i, layer in enumerate(self.layers) if layer.parameters()), len(self))
 
     def _at(self, index: int, step: Callable[[Any], Any], value: Any) -> Any:
         """The step of one layer; what it refuses says where in the chain it stands."""
