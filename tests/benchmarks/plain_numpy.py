@@ -5,13 +5,12 @@ timed in turns, training only, so that a machine that slows down slows both.
 """
 
 import contextlib
-import importlib.util
 import io
+import runpy
 import statistics
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -51,19 +50,9 @@ class PlainScript:
         return float(np.mean(predicted == digits.labels))
 
 
-def load_example() -> ModuleType:
-    path = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
-    spec = importlib.util.spec_from_file_location("mnist_two_layer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mnist_two_layer"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def main() -> None:
-    example = load_example()
+    path = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
+    example = SimpleNamespace(**runpy.run_path(str(path)))
     train, test = load_mnist()
     script = PlainScript(train)
     script_times, tinynet_times, accuracies = [], [], []
