@@ -41,6 +41,7 @@ class Subject:
     def __init__(self, layer: Layer) -> None:
         self.name = repr(layer)
         self.layer = layer.astype(np.float64)
+        self.before = ""  # of the batch before, for an error that it may explain
 
     def tensors(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
         """What has a gradient: x, where it is of floats, and the parameters."""
@@ -93,8 +94,9 @@ class Subject:
             dx = self.layer.backward() if is_loss else self.layer.backward(dy)
         except Exception as error:
             raise self.error(
-                f"backward raised {error!r} for x of shape {inputs[0].shape}"
+                f"backward raised {error!r} for x of shape {inputs[0].shape}{self.before}"
             ) from error
+        self.before = f", after one of shape {inputs[0].shape}"
         self._demand_unchanged("backward", before, self._snapshot(inputs) | {"dy": dy})
         found = {"x": dx}
         for path, parameter in self._parameters():
