@@ -341,6 +341,12 @@ def test_accepts_the_right_layer_and_names_the_largest_difference() -> None:
     assert all(0 <= difference < 1e-8 for difference in differences.values())
 
 
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_the_largest_difference_is_relative_to_the_largest_entry(scale: float) -> None:
+    slightly_off = Function(lambda x: scale * x, lambda x: scale * (1 + 5e-7) + 0 * x)
+    assert check_gradients(slightly_off, X)["x"] == pytest.approx(5e-7, rel=1e-2)
+
+
 def test_the_error_carries_where_and_both_values() -> None:
     with pytest.raises(GradientCheckError) as caught:
         check_gradients(SignOfOneEntry(), X)
