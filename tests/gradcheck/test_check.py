@@ -143,7 +143,7 @@ class AddedInsteadOfWritten(Linear):
 
 
 class AddedInATotalOfItsOwn(Linear):
-    total = 0.0
+    total: Any = 0.0
 
     def backward(self, dy: Array) -> Any:
         dx = super().backward(dy)
