@@ -40,7 +40,7 @@ except ImportError as missing:
     sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
 
-BLOCK = 2048
+BLOCK = 2048  # images, see differentiate
 
 
 def uniform_start(shape: tuple[int, ...], _fan_in: int, rng: np.random.Generator) -> Array:
@@ -288,7 +288,7 @@ def draw_confusion(test: Digits, predicted: Array) -> Figure:
     axis.imshow(mistakes, cmap="Oranges")
     for label, row in enumerate(counts):
         for digit, count in enumerate(row):
-            dark = mistakes[label, digit] > mistakes.max() / 2
+            dark = mistakes[label, digit] > 0.8 * mistakes.max()
             weight = "bold" if label == digit else "normal"
             colour = "white" if dark else "black"
             axis.text(
@@ -308,7 +308,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def whole(text: str, at_least: int = 1) -> int:
-    """A whole number of at least 1."""
+    """A whole number, of at least 1 unless told otherwise."""
     # Ten digits at most: longer numbers are slips, and very long ones int() refuses.
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) >= at_least):
         raise argparse.ArgumentTypeError(f"expected a whole number >= {at_least}, got {text:.20}")

@@ -48,7 +48,7 @@ def test_noise_is_the_rounding_of_the_outputs_that_moved() -> None:
 
 
 def test_a_sweep_halves_the_step_twice_each_time() -> None:
-    sweep = probe(np.square, [1.0], [1.0]).sweep()
+    sweep = probe(np.square, [1.0], [1.0]).sweep(EPSILON ** (1 / 3))
     assert len(sweep) == 11
     # The gap of x² is twice the step.
     assert sweep[0].gap == pytest.approx(2 * 16 * EPSILON ** (1 / 3), rel=1e-3)
@@ -57,7 +57,7 @@ def test_a_sweep_halves_the_step_twice_each_time() -> None:
 
 
 def test_the_noise_of_a_sweep_is_that_of_all_outputs() -> None:
-    first = probe(lambda x: 3 + 0 * x, [1.0, 1.0], [2.0, -1.0]).sweep()[0]
+    first = probe(lambda x: 3 + 0 * x, [1.0, 1.0], [2.0, -1.0]).sweep(EPSILON ** (1 / 3))[0]
     step = 16 * EPSILON ** (1 / 3)
     assert first.noise / EPSILON == pytest.approx(math.hypot(6, 3) / step)
 

@@ -130,9 +130,9 @@ def _compare(analytic: float, probe: Probe, tolerance: float) -> tuple[float, fl
     difference = _difference(analytic, first.central, first.noise)
     if difference <= tolerance:
         return first.central, difference
-    # Is it the step? Near a kink the slopes of both sides stay apart on a plateau of
-    # the sweep, until the step is too short to reach it.
-    sweep = probe.sweep()
+    # Is it the step? Near a kink the slopes of both sides stay apart on a plateau of the sweep,
+    # until the step is too short to reach it.
+    sweep = probe.sweep(step)
     plateau = [
         index
         for index, (coarse, fine) in enumerate(pairwise(sweep), start=1)

@@ -72,13 +72,12 @@ class Probe:
             noise=EPSILON * float(np.linalg.norm((dy * here)[moved])) / step,
         )
 
-    def sweep(self) -> list[Slopes]:
-        """The slopes for steps over six decades, with the rounding of all outputs.
+    def sweep(self, step: float) -> list[Slopes]:
+        """The slopes for steps over six decades around `step`, with the rounding of all outputs.
 
         For where a slope is too flat, no output moves by as much as its last bit.
         """
-        first = step_size(self.tensor, self.index)
-        steps = [first * 4.0**power for power in range(2, -9, -1)]
+        steps = [step * 4.0**power for power in range(2, -9, -1)]
         rounding = EPSILON * float(np.linalg.norm(self.dy * self.here))
         return [self.slopes(step)._replace(noise=rounding / step) for step in steps]
 
