@@ -1,9 +1,12 @@
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from bug_zoo import activations, keeping, losses, products
+from bug_zoo.right import Linear, MeanSquare
 
 from tinynet import (
     Array,
@@ -19,61 +22,11 @@ from tinynet import (
     SoftmaxCrossEntropy,
     check_gradients,
 )
+from tinynet.gradcheck import Verdict
+from tinynet.gradcheck.state import GlobalGenerators
 
 RNG = np.random.default_rng(0)
-X = RNG.standard_normal((4, 3))
-
-
-class Linear(Layer):
-    """y = x W + b, as a student writes it; each wrong layer below changes one thing."""
-
-    def __init__(self, inputs: int = 3, outputs: int = 3) -> None:
-        rng = np.random.default_rng(1)
-        self.weight = Parameter(rng.standard_normal((inputs, outputs)))
-        self.bias = Parameter(rng.standard_normal(outputs))
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return x @ self.weight.value + self.bias.value
-
-    def backward(self, dy: Array) -> Any:
-        self.weight.grad = self.x.T @ dy
-        self.bias.grad = dy.sum(axis=0)
-        return dy @ self.weight.value.T
-
-
-class BiasSummedOverAll(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.bias.grad = np.sum(dy)
-        return dx
-
-
-class BiasSummedOverAllAndSpread(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.bias.grad = np.full(3, np.sum(dy))
-        return dx
-
-
-class TransposedWeight(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.weight.grad = dy.T @ self.x
-        return dx
-
-
-class TransposedDx(Linear):
-    def backward(self, dy: Array) -> Any:
-        super().backward(dy)
-        return dy @ self.weight.value
-
-
-class MeanForSum(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.bias.grad = dy.mean(axis=0)
-        return dx
+X = RNG.standard_normal((5, 4))
 
 
 class SignOfOneEntry(Linear):
@@ -94,38 +47,6 @@ class AHundredThousandthTooMuch(Linear):
         return super().backward(dy) * 1.00001
 
 
-class FirstBatchKept(Linear):
-    first: Array | None = None
-
-    def forward(self, x: Array) -> Array:
-        y = super().forward(x)
-        if self.first is None:
-            self.first = x.copy()
-        self.x = self.first
-        return y
-
-
-class FirstBatchOfThisSizeKept(Linear):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: dict[int, Array] = {}
-
-    def forward(self, x: Array) -> Array:
-        y = super().forward(x)
-        self.x = self.seen.setdefault(len(x), x.copy())
-        return y
-
-
-class FirstSizeKept(Linear):
-    def forward(self, x: Array) -> Array:
-        if not hasattr(self, "n"):
-            self.n = len(x)
-        return super().forward(x) / self.n
-
-    def backward(self, dy: Array) -> Any:
-        return super().backward(dy / len(dy))
-
-
 class ForwardOfOneSizeOnly(Linear):
     def forward(self, x: Array) -> Array:
         if not hasattr(self, "room"):
@@ -133,42 +54,10 @@ class ForwardOfOneSizeOnly(Linear):
         return super().forward(x + self.room)
 
 
-class AddedInsteadOfWritten(Linear):
-    def backward(self, dy: Array) -> Any:
-        if self.weight.grad is None:
-            self.weight.grad = np.zeros_like(self.weight.value)
-        self.weight.grad += self.x.T @ dy
-        self.bias.grad = dy.sum(axis=0)
-        return dy @ self.weight.value.T
-
-
-class AddedInATotalOfItsOwn(Linear):
-    total: Any = 0.0
-
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.total = self.total + dy.sum(axis=0)
-        self.bias.grad = np.asarray(self.total)
-        return dx
-
-
 class WeightOfTheStartKept(Linear):
     def __init__(self) -> None:
         super().__init__()
         self.transposed = self.weight.value.T.copy()
-
-    def backward(self, dy: Array) -> Any:
-        super().backward(dy)
-        return dy @ self.transposed
-
-
-class WeightOfTheFirstForwardKept(Linear):
-    transposed: Array | None = None
-
-    def forward(self, x: Array) -> Array:
-        if self.transposed is None:
-            self.transposed = self.weight.value.T.copy()
-        return super().forward(x)
 
     def backward(self, dy: Array) -> Any:
         super().backward(dy)
@@ -189,7 +78,7 @@ class InputMadePositive(Linear):
 
 class ParameterNamedX(Layer):
     def __init__(self) -> None:
-        self.x = Parameter(np.arange(1.0, 4.0))
+        self.x = Parameter(np.arange(1.0, 5.0))
 
     def forward(self, x: Array) -> Array:
         self.kept = x
@@ -200,52 +89,10 @@ class ParameterNamedX(Layer):
         return 123 * dy
 
 
-class SinglePrecisionInside(Linear):
-    def forward(self, x: Array) -> Array:
-        return super().forward(x).astype(np.float32)
-
-
-class InputOverwritten(Linear):
-    def forward(self, x: Array) -> Array:
-        x -= x.mean(axis=0)
-        return super().forward(x)
-
-
 class InputOverwrittenInBackward(Linear):
     def backward(self, dy: Array) -> Any:
         dx = super().backward(dy)
         self.x *= 0
-        return dx
-
-
-class UpstreamOverwritten(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        dy *= 2
-        return dx
-
-
-class WeightOverwritten(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.weight.value -= 0.1
-        return dx
-
-
-class UpstreamIgnored(Linear):
-    def backward(self, dy: Array) -> Any:
-        return super().backward(np.ones_like(dy))
-
-
-class NoDx(Linear):
-    def backward(self, dy: Array) -> Any:
-        super().backward(dy)
-
-
-class NoBiasGradient(Linear):
-    def backward(self, dy: Array) -> Any:
-        dx = super().backward(dy)
-        self.bias.grad = None
         return dx
 
 
@@ -254,19 +101,21 @@ class BackwardRaises(Linear):
         return super().backward(dy[:, :-1])
 
 
-class NotANumberInBackward(Linear):
+class DxOfSeveral(Linear):
     def backward(self, dy: Array) -> Any:
-        return super().backward(dy) * np.nan
+        return super().backward(dy), self.weight.grad
+
+
+class WholeNumbers(Linear):
+    def backward(self, dy: Array) -> Any:
+        dx = super().backward(dy)
+        self.bias.grad = np.zeros(3, int)
+        return dx
 
 
 class NotANumberInForward(Linear):
     def forward(self, x: Array) -> Array:
         return super().forward(x) * np.inf
-
-
-class Chance(Linear):
-    def forward(self, x: Array) -> Array:
-        return super().forward(x) * np.random.default_rng().uniform()
 
 
 class Takagi(Layer):
@@ -281,70 +130,129 @@ class Takagi(Layer):
         return np.zeros_like(dy)
 
 
-WRONG: dict[Callable[[], Layer], str] = {
-    BiasSummedOverAll: r"gradient of bias: backward gave the shape \(\), forward uses \(3,\)",
-    BiasSummedOverAllAndSpread: r"gradient of bias at index \(0,\): backward gave .*, central",
-    TransposedWeight: r"gradient of weight at index \(0, 1\): backward gave",
-    lambda: TransposedWeight(3, 2): r"gradient of weight: backward gave the shape \(2, 3\)",
-    TransposedDx: r"gradient of x at index \(0, 0\)",
-    lambda: TransposedDx(3, 2): r"backward raised ValueError.* for x of shape",
-    MeanForSum: r"gradient of bias at index \(0,\)",
-    SignOfOneEntry: r"gradient of weight at index \(2, 1\)",
-    AThousandthTooMuch: r"gradient of x at index \(0, 0\)",
-    AHundredThousandthTooMuch: r"gradient of x at index \(0, 0\)",
-    FirstBatchKept: r"ValueError.* for x of shape \(4, 3\), after one of shape \(5, 3\)$",
-    FirstBatchOfThisSizeKept: r"gradient of weight at index \(0, 0\)",
-    FirstSizeKept: r"gradient of x at index \(0, 0\)",
-    ForwardOfOneSizeOnly: r"forward raised ValueError.*shape \(4, 3\), having accepted another",
-    AddedInsteadOfWritten: r"gradient of weight at index \(0, 0\)",
-    AddedInATotalOfItsOwn: r"gradient of bias at index \(0,\)",
-    WeightOfTheStartKept: r"gradient of x at index \(0, 0\)",
-    WeightOfTheFirstForwardKept: r"gradient of x at index \(0, 0\)",
-    ParameterNamedX: r"gradient of x at index \(0, 0\)",
-    SinglePrecisionInside: r"forward gave float32 for an x of float64, expected float64",
-    InputMadePositive: r"forward changed x in place at index",
-    InputOverwritten: r"forward changed x in place at index \(0, 0\), from .* to ",
-    InputOverwrittenInBackward: r"backward changed x in place at index \(0, 0\)",
-    UpstreamOverwritten: r"backward changed dy in place at index \(0, 0\)",
-    WeightOverwritten: r"backward changed weight in place at index \(0, 0\)",
-    UpstreamIgnored: r"gradient of x at index \(0, 0\)",
-    NoDx: r"backward gave no gradient of x",
-    NoBiasGradient: r"backward gave no gradient of bias",
-    BackwardRaises: r"backward raised ValueError.* for x of shape \(5, 3\)$",
-    NotANumberInBackward: r"gradient of x at index \(0, 0\): backward gave nan",
-    NotANumberInForward: r"forward gave -?inf, which has no derivative",
-    Chance: r"forward gave two different results for the same x",
-    Takagi: r"forward has no slope by x at index|gradient of x at index",
+class WrongInLargeBatches(Linear):
+    def backward(self, dy: Array) -> Any:
+        return super().backward(dy) * (1 if len(dy) < 6 else 2)
+
+
+WRONG: dict[Callable[[], Layer], tuple[Verdict, str]] = {
+    SignOfOneEntry: (Verdict.WRONG, r"gradient of weight at index \(2, 1\): backward gave"),
+    AThousandthTooMuch: (Verdict.WRONG, r"gradient of x at index \(0, 0\): backward gave"),
+    AHundredThousandthTooMuch: (Verdict.WRONG, r"gradient of x at index \(0, 0\)"),
+    WeightOfTheStartKept: (Verdict.WRONG, r"gradient of x at index \(0, 0\)"),
+    ParameterNamedX: (Verdict.WRONG, r"gradient of x at index \(0, 0\)"),
+    keeping.AddedUpInside: (Verdict.NOT_ZERO, "for a dy of 0, backward gave the gradient of bias"),
+    activations.GradientClipped: (
+        Verdict.NOT_LINEAR,
+        r"for a sum of two dy, backward gave the gradient of x .* at index .*, expected ",
+    ),
+    WrongInLargeBatches: (
+        Verdict.OTHER_BATCH,
+        r"gradient of x at index .* for 6 samples, having been right for 5",
+    ),
+    keeping.FirstBatchKept: (
+        Verdict.BACKWARD_RAISES,
+        r"ValueError.* for x of shape \(\d, 4\), after one of shape \(\d, 4\)\n",
+    ),
+    BackwardRaises: (
+        Verdict.BACKWARD_RAISES,
+        r"backward raised ValueError.* for x of shape \(\d, 4\)",
+    ),
+    ForwardOfOneSizeOnly: (
+        Verdict.FORWARD_RAISES,
+        r"forward raised ValueError.*shape \(\d, 4\), having accepted another batch",
+    ),
+    products.BiasIsOneNumber: (
+        Verdict.SHAPE,
+        r"gradient of bias: backward gave the shape \(\), forward uses \(3,\)",
+    ),
+    DxOfSeveral: (
+        Verdict.SHAPE,
+        r"gradient of x: backward gave a tuple that is no array, forward uses the shape \(\d, 4\)",
+    ),
+    products.BiasForgotten: (Verdict.NO_GRADIENT, "backward gave no gradient of bias"),
+    products.DxForgotten: (Verdict.NO_GRADIENT, "backward gave no gradient of x"),
+    keeping.SinglePrecision: (
+        Verdict.DTYPE,
+        "forward gave float32 for an x of float64, expected float64",
+    ),
+    WholeNumbers: (
+        Verdict.DTYPE,
+        "gradient of bias: backward gave int64, expected float64 as of bias itself",
+    ),
+    InputMadePositive: (Verdict.CHANGED_IN_PLACE, "forward changed x in place at index"),
+    InputOverwrittenInBackward: (
+        Verdict.CHANGED_IN_PLACE,
+        r"backward changed x in place at index \(0, 0\), from .* to 0",
+    ),
+    keeping.MaskAppliedToUpstream: (
+        Verdict.CHANGED_IN_PLACE,
+        r"backward changed dy in place at index .* to 0",
+    ),
+    keeping.StepTakenInBackward: (
+        Verdict.CHANGED_IN_PLACE,
+        r"backward changed weight in place at index \(0, 0\)",
+    ),
+    keeping.OutputBuffer: (Verdict.OVERWRITTEN, "y that was returned changed with a later call"),
+    keeping.GradientBuffer: (
+        Verdict.OVERWRITTEN,
+        "the gradient of weight that was returned changed with a later call",
+    ),
+    keeping.InTheOrderOfMemory: (
+        Verdict.LAYOUT,
+        "for an x that is column-major in memory, backward gave the gradient of x ",
+    ),
+    NotANumberInForward: (
+        Verdict.NOT_FINITE,
+        "forward gave -?inf, which has no derivative",
+    ),
+    activations.GradientNormalized: (
+        Verdict.NOT_FINITE,
+        r"gradient of x at index \(0, 0\): backward gave nan, where forward is finite",
+    ),
+    activations.DropoutOutOfNowhere: (
+        Verdict.NOT_REPEATABLE,
+        "forward gave two different results for the same x and the same state",
+    ),
 }
 
 
-@pytest.mark.parametrize(("make", "message"), WRONG.items())
-def test_rejects_what_is_wrong_and_says_what(make: Callable[[], Layer], message: str) -> None:
-    layer = make()
+@pytest.mark.parametrize(("make", "expected"), WRONG.items())
+def test_rejects_what_is_wrong_and_says_what(
+    make: Callable[[], Layer], expected: tuple[Verdict, str]
+) -> None:
+    layer, (verdict, message) = make(), expected
     with pytest.raises(GradientCheckError, match=message) as error:
         check_gradients(layer, X)
     assert str(error.value).startswith(f"{layer!r}: ")
     assert error.value.layer == repr(layer)
+    assert error.value.verdict is verdict
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("make", WRONG)
-def test_rejects_it_for_any_draw(make: Callable[[], Layer], seed: int) -> None:
-    x = np.random.default_rng(seed).standard_normal((4, 3))
-    with pytest.raises(GradientCheckError):
-        check_gradients(make(), x, rng=seed)
+def test_every_verdict_is_tested() -> None:
+    elsewhere = {Verdict.UNINFORMATIVE}  # in tests/test_testing.py
+    assert {verdict for verdict, _ in WRONG.values()} | elsewhere == set(Verdict)
 
 
-def test_accepts_the_right_layer_and_names_the_largest_difference() -> None:
-    differences = check_gradients(Linear(), X)
-    assert list(differences) == ["x", "weight", "bias"]
-    assert all(0 <= difference < 1e-8 for difference in differences.values())
+def test_a_function_that_has_kinks_everywhere_cannot_be_judged() -> None:
+    report = check_gradients(Takagi(), X)
+    assert report["x"].uninformative > 0
+    assert report.informative < 1
+    assert f"but {report['x'].uninformative} entries could not be judged" in str(report)
+
+
+def test_accepts_the_right_layer_and_says_what_it_looked_at() -> None:
+    report = check_gradients(Linear(), X)
+    assert list(report) == ["x", "weight", "bias"]
+    assert [tensor.checked for tensor in report.tensors.values()] == [20, 12, 3]
+    assert all(0 <= tensor.worst < 1e-8 for tensor in report.tensors.values())
+    assert report.informative == 1
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
 def test_the_largest_difference_is_relative_to_the_largest_entry(scale: float) -> None:
     slightly_off = Function(lambda x: scale * x, lambda x: scale * (1 + 5e-7) + 0 * x)
-    assert check_gradients(slightly_off, X)["x"] == pytest.approx(5e-7, rel=1e-2)
+    assert check_gradients(slightly_off, X)["x"].worst == pytest.approx(5e-7, rel=1e-2)
 
 
 def test_the_error_carries_where_and_both_values() -> None:
@@ -352,54 +260,92 @@ def test_the_error_carries_where_and_both_values() -> None:
         check_gradients(SignOfOneEntry(), X)
     error = caught.value
     assert (error.layer, error.parameter, error.index) == (
-        "SignOfOneEntry(weight=(3, 3), bias=(3,))",
+        "SignOfOneEntry(weight=(4, 3), bias=(3,))",
         "weight",
         (2, 1),
     )
     assert error.analytic is not None
     assert error.numeric is not None
+    assert error.error is not None
     assert error.analytic == pytest.approx(-error.numeric)
+    assert 0 < error.error < 1e-8
     assert f"backward gave {error.analytic:.10g}" in str(error)
     assert f"central differences give {error.numeric:.10g}" in str(error)
+    assert [index for index, *_ in error.around] == [(i, j) for i in (1, 2, 3) for j in (0, 1, 2)]
+    wrong = [index for index, a, n in error.around if a != pytest.approx(n, rel=1e-6)]
+    assert wrong == [(2, 1)]
+
+
+@pytest.mark.parametrize("sizes", [(20, 20), (200, 200)])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_wrong_entry_in_many_is_found(sizes: tuple[int, int], seed: int) -> None:
+    class OneEntry(Linear):
+        def backward(self, dy: Array) -> Any:
+            dx = super().backward(dy)
+            assert self.weight.grad is not None
+            self.weight.grad[7, 11] *= 1.01
+            return dx
+
+    x = np.random.default_rng(seed).standard_normal((8, sizes[0]))
+    with pytest.raises(GradientCheckError) as error:
+        check_gradients(OneEntry(*sizes), x, rng=seed)
+    assert error.value.parameter == "weight"
+    assert error.value.index == (7, 11)
+
+
+class TestMoreEntriesThanAreLookedAt:
+    def test_a_sample_and_some_directions_stand_for_all(self) -> None:
+        report = check_gradients(Linear(30, 20), np.ones((4, 30)), entries=500)
+        weight, bias = report["weight"], report["bias"]
+        assert (weight.checked, weight.entries, weight.directions) == (200, 600, 8)
+        assert (bias.checked, bias.entries, bias.directions) == (20, 20, 0)
+        assert "200 of 600" in str(report)
+
+    def test_just_as_many_are_all_looked_at(self) -> None:
+        report = check_gradients(Linear(30, 20), np.ones((4, 30)), entries=120 + 600 + 20)
+        assert report["weight"].checked == 600
+        assert report["weight"].directions == 0
+
+    def test_the_sample_reaches_from_the_first_entries_to_the_last(self) -> None:
+        class Edges(Linear):
+            def backward(self, dy: Array) -> Any:
+                dx = super().backward(dy)
+                assert self.weight.grad is not None
+                self.weight.grad[:1] *= 2
+                return dx
+
+        with pytest.raises(GradientCheckError) as error:
+            check_gradients(Edges(30, 20), np.ones((4, 30)), entries=1)
+        assert error.value.index is not None
+        assert error.value.index[0] == 0
 
 
 class TestLosses:
     """Squared error, mean over rows, right and wrong."""
 
-    class MeanOfSquares(Layer):
-        def forward(self, prediction: Array, targets: Array) -> float:
-            self.difference = prediction - targets
-            return float(np.square(self.difference).sum() / len(prediction))
-
-        def backward(self) -> Array:
-            return 2 * self.difference / len(self.difference)
-
-    class WithoutTheMean(MeanOfSquares):
-        def backward(self) -> Array:
-            return 2 * self.difference
-
-    class OverwritesTargets(MeanOfSquares):
-        def forward(self, prediction: Array, targets: Array) -> float:
-            targets -= prediction
-            return float(np.square(targets).sum() / len(prediction))
-
     def test_accepts_a_right_loss(self) -> None:
-        assert list(check_gradients(self.MeanOfSquares(), X, X[::-1])) == ["x"]
-        check_gradients(SoftmaxCrossEntropy(), X, np.array([0, 2, 1, 1]))
+        assert list(check_gradients(MeanSquare(), X, X[::-1])) == ["x"]
+        check_gradients(SoftmaxCrossEntropy(), X, np.array([0, 2, 1, 1, 3]))
 
     def test_rejects_a_missing_mean(self) -> None:
         with pytest.raises(GradientCheckError, match=r"gradient of x at index \(0, 0\)") as error:
-            check_gradients(self.WithoutTheMean(), X, X[::-1])
-        assert error.value.analytic == pytest.approx(4 * (error.value.numeric or 0))
+            check_gradients(losses.SquareWithoutMean(), X, X[::-1])
+        # For two samples: one alone is right.
+        assert error.value.analytic == pytest.approx(2 * (error.value.numeric or 0))
 
     def test_rejects_overwritten_targets(self) -> None:
+        class OverwritesTargets(MeanSquare):
+            def forward(self, z: Array, t: Array) -> float:
+                t -= z
+                return float(np.square(t).sum() / len(z))
+
         with pytest.raises(GradientCheckError, match="forward changed targets in place"):
-            check_gradients(self.OverwritesTargets(), X, X[::-1])
+            check_gradients(OverwritesTargets(), X, X[::-1])
 
 
 class TestWhatIsGiven:
     def test_stays_as_it_is(self) -> None:
-        layer, x = Dense(3, 2, rng=0).eval(), X.astype(np.float32)
+        layer, x = Dense(4, 2, rng=0).eval(), X.astype(np.float32)
         kept = [layer.weight.value.copy(), x.copy()]
         check_gradients(layer, x)
         assert (layer.weight.value == kept[0]).all()
@@ -430,11 +376,11 @@ class TestWhatIsGiven:
         assert list(check_gradients(model, x)) == ["layers.2.weight", "layers.2.bias"]
 
     def test_one_sample_without_a_batch_axis(self) -> None:
-        assert list(check_gradients(Dense(3, 2, rng=0), X[0])) == ["x", "weight", "bias"]
+        assert list(check_gradients(Dense(4, 2, rng=0), X[0])) == ["x", "weight", "bias"]
 
     def test_one_sample_and_a_cache_for_each_size(self) -> None:
         with pytest.raises(GradientCheckError, match="gradient of weight at index"):
-            check_gradients(FirstBatchOfThisSizeKept(), X[:1])
+            check_gradients(keeping.BatchKeptForEachSize(), X[:1])
 
     def test_targets_may_be_one_number_for_all(self) -> None:
         class Huber(Layer):
@@ -458,7 +404,9 @@ class TestWhatIsGiven:
 
     @pytest.mark.parametrize("layer", [ReLU, abs, None])
     def test_what_is_no_layer_is_refused(self, layer: Any) -> None:
-        with pytest.raises(InputError, match="expects a layer such as"):
+        with pytest.raises(
+            InputError, match=r"expects a layer such as Dense\(3, 2\) or two functions"
+        ):
             check_gradients(layer, X)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -483,10 +431,38 @@ class TestWhatIsGiven:
             check_gradients(Dense(3, 2), np.zeros((4, 5)))
 
     def test_the_seed_decides(self) -> None:
-        x, layer = X, Dense(3, 2, rng=0)
-        assert check_gradients(layer, x, rng=3) == check_gradients(layer, x, rng=3)
-        rng = np.random.default_rng(3)
-        assert check_gradients(layer, x, rng=rng) == check_gradients(layer, x, rng=3)
+        layer = Dense(4, 2, rng=0)
+        once, again, another = (check_gradients(layer, X, rng=seed) for seed in (3, 3, 4))
+        assert once == again
+        assert once["x"].worst != another["x"].worst
+
+    def test_a_generator_gives_the_seed_and_moves_on(self) -> None:
+        layer, rng, same = Dense(4, 2, rng=0), *map(np.random.default_rng, (3, 3))
+        first, second = (check_gradients(layer, X, rng=rng) for _ in range(2))
+        assert first == check_gradients(layer, X, rng=same)
+        assert first.seed != second.seed
+        assert first == check_gradients(layer, X, rng=first.seed)
+
+    @pytest.mark.parametrize("seed", [-1, 1.5, "x", None])
+    def test_a_seed_that_is_none_is_refused(self, seed: Any) -> None:
+        with pytest.raises(InputError, match="expects rng to be a whole number >= 0, got"):
+            check_gradients(Dense(4, 2), X, rng=seed)
+
+    def test_the_generators_of_numpy_and_python_are_left_as_they_were(self) -> None:
+        before = GlobalGenerators.position()
+
+        class Draws(Function):
+            def forward(self, x: Array) -> Array:
+                self.factor = random.random() + np.random.rand()  # noqa: NPY002
+                return super().forward(x * self.factor)
+
+            def backward(self, dy: Array) -> Any:
+                return super().backward(dy) * self.factor
+
+        check_gradients(Draws(lambda x: x, np.ones_like), X)
+        with pytest.raises(GradientCheckError):
+            check_gradients(Draws(lambda x: x, np.zeros_like), X)
+        assert GlobalGenerators.position() == before
 
     def test_the_tolerance_is_the_callers(self) -> None:
         with pytest.raises(GradientCheckError):
@@ -561,7 +537,16 @@ class TestScales:
 
     def test_slopes_too_flat_to_be_seen_are_no_false_alarm(self) -> None:
         check_gradients(Rescale(1e-30, 1.0), X)
-        assert math.isfinite(check_gradients(Rescale(1e-30), X)["x"])
+        assert math.isfinite(check_gradients(Rescale(1e-30), X)["x"].worst)
+
+    def test_slopes_too_flat_to_be_told_from_0_are_uninformative(self) -> None:
+        report = check_gradients(Rescale(1e-12, 1.0), X)
+        assert report["x"].uninformative == X.size
+        assert report.informative == 0
+
+    def test_a_gradient_that_is_0_up_to_rounding_is_informative(self) -> None:
+        even = np.full((3, 4), 0.25)
+        assert check_gradients(SoftmaxCrossEntropy(), np.zeros((3, 4)), even).informative == 1
 
     @pytest.mark.parametrize("center", [-40.0, -20.0, 20.0, 40.0])
     def test_saturation_is_no_false_alarm(self, center: float) -> None:

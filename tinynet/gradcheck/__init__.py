@@ -1,6 +1,7 @@
 """Gradient checking: what `backward` claims, held against what `forward` does."""
 
 from tinynet.gradcheck.check import check_gradients
-from tinynet.gradcheck.subject import GradientCheckError
+from tinynet.gradcheck.report import Report, TensorReport
+from tinynet.gradcheck.verdict import Cause, GradientCheckError, Verdict
 
-__all__ = ["GradientCheckError", "check_gradients"]
+__all__ = ["Cause", "GradientCheckError", "Report", "TensorReport", "Verdict", "check_gradients"]

@@ -2,37 +2,33 @@
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.gradcheck.state import GlobalGenerators, State
+from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
 
+Inputs = tuple[Array, ...]  # x and, for a loss, its targets
 
-class GradientCheckError(AssertionError):
-    """A layer's backward does not fit its forward, or one of them cannot be trusted.
 
-    For a wrong entry, `parameter` (or "x"), `index`, `analytic` and `numeric` say which and how.
-    """
+class Run(NamedTuple):
+    """One forward and one backward: what came out, the very arrays, and copies of them."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        layer: str,
-        parameter: str | None = None,
-        index: tuple[int, ...] | None = None,
-        analytic: float | None = None,
-        numeric: float | None = None,
-    ) -> None:
-        super().__init__(f"{layer}: {message}")
-        self.layer = layer
-        self.parameter = parameter
-        self.index = index
-        self.analytic = analytic
-        self.numeric = numeric
+    y: Array
+    dy: Array
+    gradients: dict[str, Array]
+    returned: dict[str, Array]
+
+    def overwritten(self) -> str | None:
+        """The name of a returned array that is not what it was."""
+        copies = {"y": self.y} | {f"the gradient of {n}": g for n, g in self.gradients.items()}
+        for name, array in self.returned.items():
+            if not np.array_equal(array, copies[name], equal_nan=array.dtype.kind == "f"):
+                return name
+        return None
 
 
 class Subject:
@@ -42,81 +38,154 @@ class Subject:
         self.name = repr(layer)
         self.layer = layer.astype(np.float64)
         self.before = ""  # of the batch before, for an error that it may explain
+        self._state: State | None = None
+        self._generators: tuple[Any, ...] = ()
 
-    def tensors(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
+    def tensors(self, inputs: Inputs) -> dict[str, Array]:
         """What has a gradient: x, where it is of floats, and the parameters."""
         x = {"x": inputs[0]} if inputs[0].dtype.kind == "f" else {}
-        return x | {path: parameter.value for path, parameter in self._parameters()}
+        return x | {path: parameter.value for path, parameter in self.parameters()}
 
-    def _parameters(self) -> list[tuple[str, Parameter]]:
+    def parameters(self) -> list[tuple[str, Parameter]]:
         """The named parameters; one that is named like what else is watched is told apart."""
         return [
             (f"self.{path}" if path in ("x", "targets", "dy") else path, parameter)
             for path, parameter in self.layer.named_parameters()
         ]
 
-    def forward(self, inputs: tuple[Array, ...]) -> Array:
-        """A copy of y, as an array also where it is the float of a loss."""
+    def hold(self, inputs: Inputs) -> None:
+        """Takes the state as it is now for the one that every forward starts from."""
+        self._state = State(self.layer, inputs, self._generators)
+
+    def forward(self, inputs: Inputs) -> Array:
+        """Y from the state that is held, as an array also where it is the float of a loss."""
+        if self._state is not None:
+            self._state.restore()
         try:
-            y = np.array(self.layer(*inputs))
+            y = np.asarray(self.layer(*inputs))
         except Exception as error:
             raise self.error(
+                Verdict.FORWARD_RAISES,
                 f"forward raised {error!r} for x of shape {inputs[0].shape}, "
-                "having accepted another batch"
+                "having accepted another batch",
             ) from error
         if y.dtype != np.float64 and inputs[0].dtype == np.float64:
-            raise self.error(f"forward gave {y.dtype} for an x of float64, expected float64")
+            raise self.error(
+                Verdict.DTYPE, f"forward gave {y.dtype} for an x of float64, expected float64"
+            )
         return y.astype(np.float64, copy=False)
 
     def differentiate(
-        self, inputs: tuple[Array, ...], rng: np.random.Generator
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Returns y, a random dy and, by name, the gradients that backward gives."""
+        self,
+        inputs: Inputs,
+        rng: np.random.Generator,
+        dy: Array | None = None,
+    ) -> Run:
+        """One forward and backward for a dy, drawn by default; every rule for them is watched."""
         # Whatever lies in the gradients from before, backward is to replace it.
-        earlier = {path: rng.standard_normal(p.value.shape) for path, p in self._parameters()}
-        for path, parameter in self._parameters():
+        earlier = {path: rng.standard_normal(p.value.shape) for path, p in self.parameters()}
+        for path, parameter in self.parameters():
             parameter.grad = earlier[path].copy()
-        before = self._snapshot(inputs)
-        y = self.forward(inputs)
-        again = self.forward(inputs)
-        self._demand_unchanged("forward", before, self._snapshot(inputs))
-        if not np.isfinite(y).all():
-            raise self.error(f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative")
-        if not np.array_equal(y, again):
-            raise self.error("forward gave two different results for the same x")
-        # Of both signs and all different: a sum over outputs must not look like its mean or like 0.
-        dy = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.5, y.shape)
+        given = self._snapshot(inputs)
+        y, result = self._forward_twice(inputs, given)
+        if dy is None:
+            # Of both signs, all different: a sum over outputs must not look like its mean or 0.
+            dy = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.5, y.shape)
         is_loss = len(inputs) > 1
         if is_loss:
             dy = np.ones(())
-        before["dy"] = dy.copy()
+        handed = dy.copy()
         try:
-            dx = self.layer.backward() if is_loss else self.layer.backward(dy)
+            dx = self.layer.backward() if is_loss else self.layer.backward(handed)
         except Exception as error:
             raise self.error(
-                f"backward raised {error!r} for x of shape {inputs[0].shape}{self.before}"
+                Verdict.BACKWARD_RAISES,
+                f"backward raised {error!r} for x of shape {inputs[0].shape}{self.before}",
             ) from error
         self.before = f", after one of shape {inputs[0].shape}"
-        self._demand_unchanged("backward", before, self._snapshot(inputs) | {"dy": dy})
-        found = {"x": dx}
-        for path, parameter in self._parameters():
-            grad = parameter.grad
-            untouched = grad is None or np.array_equal(grad, earlier[path])
-            found[path] = None if untouched else grad
+        self._demand_unchanged("backward", given, self._snapshot(inputs))
+        self._demand_unchanged("backward", {"dy": dy}, {"dy": handed})
+        returned = {"y": result}
         gradients = {}
+        found: dict[str, Any] = {"x": dx}
+        for path, parameter in self.parameters():
+            # What is added to a gradient for a dy of 0 leaves it as it was, too.
+            grad = parameter.grad
+            untouched = grad is None or (dy.any() and np.array_equal(grad, earlier[path]))
+            found[path] = None if untouched else grad
+        for name, array in self._gradients(inputs, found).items():
+            gradients[name] = np.array(array, np.float64)
+            returned[f"the gradient of {name}"] = array
+        return Run(y, dy, gradients, returned)
+
+    def _forward_twice(self, inputs: Inputs, given: dict[str, Array]) -> tuple[Array, Array]:
+        """A copy of y, and y itself, of two forwards that start from the same state."""
+        position = GlobalGenerators.position()
+        if self._state is None:
+            self.hold(inputs)
+        y = self.forward(inputs).copy()
+        if not self._generators and position != GlobalGenerators.position():
+            # From here on they start each forward where they stand now, as the layer's own do.
+            self._generators = GlobalGenerators.both()
+            self.hold(inputs)
+            y = self.forward(inputs).copy()
+        result = self.forward(inputs)
+        self._demand_unchanged("forward", given, self._snapshot(inputs))
+        if not np.isfinite(y).all():
+            raise self.error(
+                Verdict.NOT_FINITE, f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative"
+            )
+        if not np.array_equal(y, result):
+            raise self.error(
+                Verdict.NOT_REPEATABLE,
+                "forward gave two different results for the same x and the same state",
+            )
+        return y, result
+
+    def _gradients(self, inputs: Inputs, found: dict[str, Any]) -> dict[str, Array]:
+        """What backward gave by name, all there and of the right form."""
+        arrays = {}
         for name, tensor in self.tensors(inputs).items():
             if found[name] is None:
-                raise self.error(f"backward gave no gradient of {name}", parameter=name)
-            gradients[name] = np.array(found[name], np.float64)
-            if gradients[name].shape != tensor.shape:
                 raise self.error(
-                    f"gradient of {name}: backward gave the shape {gradients[name].shape}, "
+                    Verdict.NO_GRADIENT, f"backward gave no gradient of {name}", parameter=name
+                )
+            try:
+                array = arrays[name] = np.asarray(found[name])
+            except ValueError as error:
+                raise self.error(
+                    Verdict.SHAPE,
+                    f"gradient of {name}: backward gave a {type(found[name]).__name__} that is no "
+                    f"array, forward uses the shape {tensor.shape}",
+                    parameter=name,
+                ) from error
+            if array.shape != tensor.shape:
+                raise self.error(
+                    Verdict.SHAPE,
+                    f"gradient of {name}: backward gave the shape {array.shape}, "
                     f"forward uses {tensor.shape}",
                     parameter=name,
                 )
-        return y, dy, gradients
+            if array.dtype != np.float64:
+                raise self.error(
+                    Verdict.DTYPE,
+                    f"gradient of {name}: backward gave {array.dtype}, expected float64 as of "
+                    f"{name} itself",
+                    parameter=name,
+                )
+            if not np.isfinite(array).all():
+                index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+                raise self.error(
+                    Verdict.NOT_FINITE,
+                    f"gradient of {name} at index {index}: backward gave {array[index]}, "
+                    "where forward is finite",
+                    parameter=name,
+                    index=index,
+                    analytic=float(array[index]),
+                )
+        return arrays
 
-    def _snapshot(self, inputs: tuple[Array, ...]) -> dict[str, Array]:
+    def _snapshot(self, inputs: Inputs) -> dict[str, Array]:
         arrays = self.tensors(inputs) | dict(zip(("x", "targets"), inputs, strict=False))
         return {name: array.copy() for name, array in arrays.items()}
 
@@ -128,23 +197,13 @@ class Subject:
             if not np.array_equal(was, is_now, equal_nan=was.dtype.kind == "f"):
                 index = tuple(map(int, np.argwhere(was != is_now)[0]))
                 raise self.error(
+                    Verdict.CHANGED_IN_PLACE,
                     f"{step} changed {name} in place at index {index}, "
-                    f"from {was[index]} to {is_now[index]}",
+                    f"from {was[index]:.10g} to {is_now[index]:.10g}",
                     parameter=name,
                     index=index,
                 )
 
-    def error(self, message: str, **where: Any) -> GradientCheckError:
+    def error(self, verdict: Verdict, message: str, **where: Any) -> GradientCheckError:
         """The verdict against this layer, to be raised."""
-        return GradientCheckError(message, layer=self.name, **where)
-
-
-def other_batches(inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
-    """Other batches: one sample more, and the reverse order, or for one sample less of it."""
-    x, targets = inputs[0], inputs[1:]
-    if x.ndim > 1:
-        yield tuple(np.concatenate([a, a[:1]]) if a.ndim else a.copy() for a in inputs)
-    if len(x) == 1 and x.dtype.kind == "f":
-        yield (0.9 * x, *(array.copy() for array in targets))
-    else:
-        yield tuple(a[::-1].copy() if a.ndim else a.copy() for a in inputs)
+        return GradientCheckError(message, verdict=verdict, layer=self.name, **where)

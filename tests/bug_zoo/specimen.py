@@ -1,0 +1,48 @@
+"""A specimen of the zoo: a wrong layer as somebody writes it, and what the check should say."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynet import Array, Layer
+from tinynet.gradcheck import Cause
+
+Draw = Callable[[Any], Array]  # from a np.random.Generator
+
+
+class Specimen(NamedTuple):
+    """A layer to be made, what it is fed, and the cause of its trouble."""
+
+    make: Callable[[], Layer]
+    x: Draw
+    cause: Cause
+    targets: Draw | None = None
+
+    def draw(self, seed: int) -> tuple[Array, ...]:
+        """X and, for a loss, its targets."""
+        rng = np.random.default_rng(seed)
+        x = self.x(rng)
+        return (x,) if self.targets is None else (x, self.targets(rng))
+
+
+ZOO: dict[str, Specimen] = {}
+
+
+def normal(*shape: int) -> Draw:
+    return lambda rng: rng.standard_normal(shape)
+
+
+def labels(n: int, classes: int) -> Draw:
+    return lambda rng: rng.integers(0, classes, n)
+
+
+def bug(cause: Cause, x: Draw, targets: Draw | None = None) -> Callable[[type[Layer]], type[Layer]]:
+    """Puts a class into the zoo, under its name."""
+
+    def put(layer: type[Layer]) -> type[Layer]:
+        assert layer.__name__ not in ZOO
+        ZOO[layer.__name__] = Specimen(layer, x, cause, targets)
+        return layer
+
+    return put

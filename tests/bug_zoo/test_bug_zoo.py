@@ -1,0 +1,221 @@
+"""Each bug is caught and named; what is right is let through, however it looks."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from bug_zoo import ZOO, Specimen, right
+from bug_zoo.specimen import Draw, labels, normal
+from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
+
+every_bug = pytest.mark.parametrize("bug", ZOO.values(), ids=ZOO)
+
+# Causes that the numbers do not tell: the check says that it does not know.
+UNKNOWN = {"LastStepOfTheRecurrence", "RecurrenceWithoutTranspose"}
+
+
+def caught(bug: Specimen, seed: int) -> GradientCheckError | None:
+    try:
+        check_gradients(bug.make(), *bug.draw(seed), rng=seed)
+    except GradientCheckError as error:
+        return error
+    return None
+
+
+def test_there_are_many() -> None:
+    assert len(ZOO) >= 60
+
+
+@every_bug
+def test_is_caught_and_its_cause_named(bug: Specimen) -> None:
+    for seed in range(3):
+        error = caught(bug, seed)
+        if error is None:
+            continue  # a draw in which the bug makes no difference
+        expected = None if type(bug.make()).__name__ in UNKNOWN else bug.cause
+        assert error.cause is expected, f"{error}"
+        if error.cause:
+            assert re.search(rf"\n(Likely c|C)ause: {re.escape(error.cause)}; ", str(error))
+        else:
+            assert "\nCause unknown.\n" in str(error)
+        return
+    pytest.fail("not caught in three draws")
+
+
+@every_bug
+def test_is_reproduced_by_the_snippet(bug: Specimen) -> None:
+    error = caught(bug, 0)
+    assert error is not None
+    assert error.snippet.splitlines()[-1].startswith("check_gradients(")
+    names = {cls.__name__: cls for cls in all_layers(Layer)}
+    with pytest.raises(GradientCheckError) as again:
+        exec(compile(error.snippet, "the snippet", "exec"), names)
+    assert again.value.verdict is error.verdict
+    assert again.value.parameter == error.parameter
+
+
+def all_layers(base: Any) -> set[type[Layer]]:
+    below = base.__subclasses__()
+    return set(below).union(*map(all_layers, below))
+
+
+@pytest.mark.sweep
+@every_bug
+def test_no_wrong_cause_is_certain(bug: Specimen) -> None:
+    errors = [caught(bug, seed) for seed in range(20)]
+    found = [error for error in errors if error is not None]
+    assert len(found) >= 18
+    assert all(error.cause is bug.cause for error in found if error.certain)
+
+
+class Right(NamedTuple):
+    make: Callable[[], Layer]
+    x: Draw
+    targets: Draw | None = None
+
+
+class Function(Layer):
+    """y = f(x), entry by entry, with its derivative."""
+
+    def __init__(self, f: Callable[[Array], Any], derivative: Callable[[Array], Any]) -> None:
+        self.f, self.derivative = f, derivative
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.asarray(self.f(x))
+
+    def backward(self, dy: Array) -> Any:
+        return dy * self.derivative(self.x)
+
+
+class DropoutOfTheGlobalGenerator(right.Dropout):
+    def forward(self, x: Array) -> Array:
+        self.mask = np.random.rand(*x.shape) < self.keep  # noqa: NPY002
+        return x * self.mask / self.keep
+
+
+class Softplus(Layer):
+    """log(1 + exp(x)) as it stands in books: where exp(x) is small, 1 + exp(x) loses it."""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.asarray(np.log(1 + np.exp(x)))
+
+    def backward(self, dy: Array) -> Any:
+        return dy / (1 + np.exp(-self.x))
+
+
+class MeanOfBatch(Layer):
+    """A weight that all samples share, in numbers of very different size."""
+
+    def __init__(self) -> None:
+        self.w = Parameter([1e-6, 1.0, 1e6])
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.asarray(np.tanh(x * self.w.value))
+
+    def backward(self, dy: Array) -> Any:
+        d = dy * (1 - np.tanh(self.x * self.w.value) ** 2)
+        self.w.grad = (d * self.x).sum(axis=0)
+        return d * self.w.value
+
+
+def ties(rng: Any) -> Array:
+    return np.asarray(rng.integers(-1, 2, (5, 6)).astype(float))
+
+
+def scaled(scale: float, *shape: int) -> Draw:
+    return lambda rng: scale * rng.standard_normal(shape)
+
+
+def shifted(offset: float, *shape: int) -> Draw:
+    return lambda rng: offset + rng.standard_normal(shape)
+
+
+def zeros(*shape: int) -> Draw:
+    return lambda _rng: np.zeros(shape)
+
+
+def signs(rng: Any) -> Array:
+    return np.asarray(rng.choice([-1.0, 1.0], (5, 4)))
+
+
+def shares(rng: Any) -> Array:
+    return np.asarray(rng.random((5, 4)))
+
+
+RIGHT = {
+    "linear": Right(right.Linear, normal(5, 4)),
+    "gain": Right(right.Gain, normal(5, 4)),
+    "embedding with repeated ids": Right(right.Embedding, labels(9, 5)),
+    "convolution": Right(right.Convolution, normal(4, 7)),
+    "recurrent": Right(right.Recurrent, normal(4, 4, 3)),
+    "over time": Right(right.OverTime, normal(4, 5, 3)),
+    "residual": Right(right.Residual, normal(5, 4)),
+    "two ways": Right(right.TwoWays, normal(5, 4)),
+    "mean over time": Right(right.MeanOverTime, normal(3, 5, 2)),
+    "relu at 0": Right(right.ReLU, zeros(4, 3)),
+    "relu with ties": Right(right.ReLU, ties),
+    "relu around 0": Right(right.ReLU, scaled(1e-12, 5, 4)),
+    "pool with ties": Right(right.MaxPool, ties),
+    "pool of one number": Right(right.MaxPool, zeros(3, 4)),
+    "sliding maximum with ties": Right(right.SlidingMax, ties),
+    "absolute loss at its kink": Right(right.Absolute, ties, ties),
+    "hinge at its margin": Right(right.Hinge, lambda rng: ties(rng)[:, :4], signs),
+    "hinge": Right(right.Hinge, normal(5, 4), signs),
+    "huber at its joint": Right(right.Huber, ties, zeros(5, 6)),
+    "huber": Right(right.Huber, normal(5, 4), normal(5, 4)),
+    "square": Right(right.MeanSquare, normal(5, 4), normal(5, 4)),
+    "square of huge gaps": Right(right.MeanSquare, scaled(1e8, 5, 4), normal(5, 4)),
+    "square of tiny gaps": Right(right.MeanSquare, scaled(1e-8, 5, 4), zeros(5, 4)),
+    "cross-entropy": Right(right.CrossEntropy, normal(5, 4), labels(5, 4)),
+    "cross-entropy, sure": Right(right.CrossEntropy, scaled(20, 5, 4), labels(5, 4)),
+    "binary cross-entropy": Right(
+        right.BinaryCrossEntropy, normal(5, 4), lambda r: r.random((5, 4))
+    ),
+    "binary cross-entropy, sure": Right(right.BinaryCrossEntropy, scaled(30, 5, 4), zeros(5, 4)),
+    "sigmoid": Right(right.Sigmoid, normal(5, 4)),
+    "sigmoid, saturated": Right(right.Sigmoid, scaled(30, 5, 4)),
+    "tanh": Right(right.Tanh, normal(5, 4)),
+    "tanh, saturated": Right(right.Tanh, shifted(19, 5, 4)),
+    "tanh of tiny numbers": Right(right.Tanh, scaled(1e-9, 5, 4)),
+    "softplus, flat": Right(Softplus, shifted(-36, 5, 4)),
+    "softplus, nearly flat": Right(Softplus, shifted(-25, 5, 4)),
+    "softmax": Right(right.Softmax, normal(5, 4)),
+    "softmax, sure": Right(right.Softmax, scaled(40, 5, 4)),
+    "softmax far from 0": Right(right.Softmax, shifted(1e6, 5, 4)),
+    "log-softmax, sure": Right(right.LogSoftmax, scaled(40, 5, 4)),
+    "dropout": Right(right.Dropout, normal(5, 4)),
+    "dropout by np.random": Right(DropoutOfTheGlobalGenerator, normal(5, 4)),
+    "batch norm": Right(right.BatchNorm, normal(7, 5)),
+    "batch norm of two samples": Right(right.BatchNorm, normal(2, 5)),
+    "batch norm far from 0": Right(right.BatchNorm, shifted(1e4, 7, 5)),
+    "batch norm of a constant": Right(right.BatchNorm, zeros(7, 5)),
+    "batch norm of tiny numbers": Right(right.BatchNorm, scaled(1e-6, 7, 5)),
+    "layer norm": Right(right.LayerNorm, normal(7, 5)),
+    "layer norm of huge numbers": Right(right.LayerNorm, scaled(1e8, 7, 5)),
+    "weights of all sizes": Right(MeanOfBatch, normal(5, 3)),
+    "logarithm near 0": Right(
+        lambda: Function(np.log, lambda x: 1 / x), lambda rng: 10 ** rng.uniform(-9, 0, (4, 5))
+    ),
+    "root near 0": Right(
+        lambda: Function(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
+        lambda rng: 10 ** rng.uniform(-9, 0, (4, 5)),
+    ),
+    "steep sine": Right(
+        lambda: Function(lambda x: np.sin(1e3 * x), lambda x: 1e3 * np.cos(1e3 * x)), normal(4, 5)
+    ),
+    "floor": Right(lambda: Function(np.floor, np.zeros_like), normal(4, 5)),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT)
+def test_what_is_right_is_let_through(case: Right) -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        targets = () if case.targets is None else (case.targets(rng),)
+        check_gradients(case.make(), case.x(rng), *targets, rng=seed)

@@ -1,0 +1,61 @@
+"""A case: what one gradient check is about, a layer and a batch, and how to write it as code."""
+
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinynet.gradcheck.pair import Pair
+from tinynet.layer import Layer
+from tinynet.parameter import Array
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer and what goes in: x, in float64 or of integers, and the targets of a loss."""
+
+    layer: Layer
+    inputs: tuple[Array, ...]
+    seed: int
+    tolerance: float = 1e-6
+    entries: int = 15_000
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """Whether axis 0 of x is the batch; a lone row may be one sample, a function is free."""
+        return self.inputs[0].ndim > 1 and not isinstance(self.layer, Pair)
+
+    def take(self, rows: Array) -> tuple[Array, ...]:
+        """The inputs with these samples, of x and of targets that have one for each."""
+        n = len(self.inputs[0])
+        return tuple(a[rows] if a.ndim and len(a) == n else a.copy() for a in self.inputs)
+
+    def larger(self, more: int = 1) -> tuple[Array, ...]:
+        """The inputs with `more` samples: first ones again, and x a tenth smaller there."""
+        n = len(self.inputs[0])
+        x, *targets = self.take(np.arange(n + more) % n)
+        if x.dtype.kind == "f":
+            x[n:] *= 0.9
+        return x, *targets
+
+    def richer(self) -> tuple[Array, ...]:
+        """The inputs with at least 7 samples, all different: more numbers to tell causes apart."""
+        n = len(self.inputs[0]) if self.has_batch_axis else 7
+        if n >= 7:
+            return self.inputs
+        x, *targets = self.take(np.arange(7) % n)
+        if x.dtype.kind == "f":
+            x[n:] *= np.random.default_rng(self.seed).uniform(0.7, 1.3, x[n:].shape)
+        return x, *targets
+
+    def other_batches(self) -> list[tuple[Array, ...]]:
+        """What a layer sees before: a larger batch, and one of the same size.
+
+        The samples are those of x, in another order and turned round, so that masks differ, too.
+        """
+        n = len(self.inputs[0])
+        x, *targets = self.take(np.arange(1, n + 1) % n)
+        turned = x[..., ::-1].copy()
+        same_size = (0.9 * turned if x.dtype.kind == "f" else turned, *targets)
+        return [self.larger(), same_size] if self.has_batch_axis else [same_size]

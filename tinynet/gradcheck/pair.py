@@ -1,0 +1,81 @@
+"""Plain functions as a layer: for whoever writes `forward` and `backward` without classes."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+
+from tinynet.arguments import InputError
+from tinynet.layer import Layer
+from tinynet.parameter import Array, Parameter
+
+
+@final
+class Pair(Layer):
+    """y = forward(x, w, ...), with gradients = backward(dy, x, w, ...) or backward(dy).
+
+    `backward` returns one gradient for each array of floats, in a tuple if there are several. The
+    arrays after the first are parameters here, named as the arguments of `forward`.
+
+    Raises:
+        InputError: backward gives more or fewer gradients than there are arrays of floats.
+    """
+
+    def __init__(
+        self, forward: Callable[..., Any], backward: Callable[..., Any], others: tuple[Array, ...]
+    ) -> None:
+        self._forward, self._backward = forward, backward
+        self._names = _argument_names(forward, 1 + len(others))[1:]
+        for name, array in zip(self._names, others, strict=True):
+            is_float = array.dtype.kind == "f"
+            vars(self)[name] = Parameter(array, np.float64) if is_float else array
+
+    def forward(self, x: Array, *targets: Array) -> Any:
+        """The arrays -> y."""
+        arrays = [x, *self.arrays(), *targets]
+        y = self._forward(*arrays)
+        self.remember(y, arrays)
+        return y
+
+    def backward(self, dy: Array | float = 1.0) -> Any:
+        """Dy -> dx; the other gradients are written."""
+        dy, arrays = self.recall(dy)
+        try:
+            inspect.signature(self._backward).bind(dy, *arrays)
+        except TypeError:
+            arrays = []  # It remembers them itself.
+        found = self._backward(dy, *arrays)
+        parameters = self.parameters()
+        gradients = list(found) if isinstance(found, tuple) else [found]
+        if len(gradients) == len(parameters):
+            gradients.insert(0, None)  # x is of integers
+        if len(gradients) != 1 + len(parameters):
+            raise InputError(
+                f"{self!r} expects backward to give a gradient for each of {1 + len(parameters)} "
+                f"arrays of floats, got {len(gradients)}"
+            )
+        for parameter, gradient in zip(parameters, gradients[1:], strict=True):
+            parameter.grad = gradient
+        return gradients[0]
+
+    def arrays(self) -> list[Array]:
+        """The arrays after the first."""
+        others = (vars(self)[name] for name in self._names)
+        return [other.value if isinstance(other, Parameter) else other for other in others]
+
+    def __repr__(self) -> str:
+        return f"({_name(self._forward)}, {_name(self._backward)})"
+
+
+def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:  # a function written in C
+        names = []
+    free = len(names) == count and not any(hasattr(Pair, name) for name in names)
+    return names if free else ["x", *(f"argument{k}" for k in range(1, count))]
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function)).removeprefix("<lambda>") or "lambda"
