@@ -6,27 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import floats, rows, sizes
 
-from tinynet import Array, InputError, SoftmaxCrossEntropy, check_gradients, softmax
+from tinynet import Array, InputError, SoftmaxCrossEntropy, softmax
+from tinynet.testing import check_layer, floats, labels, probability_rows, sizes
+
+rows = st.tuples(sizes, sizes)
 
 
 @st.composite
 def labels_and_logits(draw: st.DrawFn, dtype: Any = np.float64) -> tuple[Array, Array]:
-    n, classes = draw(rows)
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n))
-    kind = draw(st.sampled_from([np.int64, np.uint8, np.int32]))
-    return draw(floats((n, classes), dtype, bound=20)), np.array(labels, kind)
-
-
-@st.composite
-def probability_rows(draw: st.DrawFn, shape: tuple[int, int]) -> Array:
-    weights = draw(floats(shape)) ** 2 + 1e-3
-    kind = draw(st.sampled_from([np.float32, np.float64]))
-    if draw(st.booleans()):  # certain of one class
-        one_hot = np.eye(shape[1], dtype=draw(st.sampled_from([kind, np.int64])))
-        return np.asarray(one_hot[weights.argmax(axis=1)])
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), kind)
+    shape = draw(rows)
+    return draw(floats(shape, dtype, bound=20)), draw(labels(shape))
 
 
 def cross_entropy(logits: list[float], probabilities: list[float]) -> float:
@@ -54,7 +44,7 @@ class TestForward:
     def test_of_probability_rows_is_the_formula(
         self, data: st.DataObject, shape: tuple[int, int]
     ) -> None:
-        logits = data.draw(floats(shape, bound=20))
+        logits = data.draw(floats(shape, np.float64, bound=20))
         targets = data.draw(probability_rows(shape))
         wanted = map(cross_entropy, logits.tolist(), targets.tolist())
         loss = SoftmaxCrossEntropy()(logits, targets)
@@ -108,16 +98,13 @@ class TestForward:
 
 
 class TestBackward:
-    @given(labels_and_logits() | labels_and_logits(np.float32))
-    def test_gradients_for_labels(self, drawn: tuple[Array, Array]) -> None:
-        check_gradients(SoftmaxCrossEntropy(), *drawn)
+    @pytest.mark.gradients
+    def test_gradients_for_labels(self) -> None:
+        check_layer(SoftmaxCrossEntropy, ("N", "C"), targets=labels)
 
-    @given(st.data(), rows)
-    def test_gradients_for_probability_rows(
-        self, data: st.DataObject, shape: tuple[int, int]
-    ) -> None:
-        logits = data.draw(floats(shape, bound=20))
-        check_gradients(SoftmaxCrossEntropy(), logits, data.draw(probability_rows(shape)))
+    @pytest.mark.gradients
+    def test_gradients_for_probability_rows(self) -> None:
+        check_layer(SoftmaxCrossEntropy, ("N", "C"), targets=probability_rows)
 
     @given(labels_and_logits(np.float32))
     def test_labels_and_their_one_hot_rows_are_the_same(self, drawn: tuple[Array, Array]) -> None:
@@ -186,7 +173,7 @@ def test_probability_rows_may_be_off_by_their_rounding() -> None:
 class TestSoftmax:
     @given(st.data(), st.lists(sizes, min_size=1, max_size=3).map(tuple))
     def test_is_the_formula(self, data: st.DataObject, shape: tuple[int, ...]) -> None:
-        logits = data.draw(floats(shape, bound=20))
+        logits = data.draw(floats(shape, np.float64, bound=20))
         for got, row in zip(
             softmax(logits).reshape(-1, shape[-1]).tolist(),
             logits.reshape(-1, shape[-1]).tolist(),

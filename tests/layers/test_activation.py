@@ -1,19 +1,20 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import blocks, floats
 
-from tinynet import Array, ReLU, check_gradients
-
-
-@given(floats(blocks, np.float32) | floats(blocks))
-def test_gradients(x: Array) -> None:
-    check_gradients(ReLU(), x)
+from tinynet import Array, ReLU
+from tinynet.testing import check_layer, floats, sizes
 
 
-@given(floats(blocks, bound=2.0**100))
+@pytest.mark.gradients
+def test_gradients() -> None:
+    check_layer(ReLU, ("N", ...))
+
+
+@given(floats(st.lists(sizes, max_size=4).map(tuple), bound=2.0**100))
 def test_forward_is_the_positive_part(x: Array) -> None:
     y = ReLU()(x)
     assert y.shape == x.shape

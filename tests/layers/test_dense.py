@@ -5,25 +5,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import blocks, floats, sizes
 
-from tinynet import Array, Dense, InputError, check_gradients
+from tinynet import Array, Dense, InputError
 from tinynet.initializers import zeros
+from tinynet.testing import check_layer, floats, seeds, sizes
 
 
-@given(st.data(), blocks, sizes, st.booleans(), st.sampled_from([np.float32, np.float64]))
-def test_gradients(
-    data: st.DataObject, shape: tuple[int, ...], out_features: int, bias: bool, dtype: Any
-) -> None:
-    x = data.draw(floats(shape, dtype))
-    check_gradients(Dense(shape[-1], out_features, bias=bias, rng=0), x)
+@pytest.mark.gradients
+def test_gradients() -> None:
+    check_layer(Dense, (..., "in_features"), out_features=sizes, bias=st.booleans(), rng=seeds)
 
 
-@given(st.data(), blocks, sizes, st.booleans())
+@given(st.data(), st.lists(sizes, min_size=1, max_size=4).map(tuple), sizes, st.booleans())
 def test_forward_is_a_weighted_sum(
     data: st.DataObject, shape: tuple[int, ...], out_features: int, bias: bool
 ) -> None:
-    x = data.draw(floats(shape))
+    x = data.draw(floats(shape, np.float64, bound=3))
     layer = Dense(shape[-1], out_features, bias=bias, rng=0, bias_init=_count).astype(np.float64)
     y = layer(x)
     assert y.shape == (*shape[:-1], out_features)

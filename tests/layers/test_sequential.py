@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import floats, sizes
+from hypothesis.extra import numpy as hnp
 
 from tinynet import (
     Array,
@@ -16,45 +16,47 @@ from tinynet import (
     ReLU,
     Rescale,
     Sequential,
-    check_gradients,
 )
+from tinynet.testing import check_layer, floats, seeds, sizes
 
 
-@st.composite
-def networks(draw: st.DrawFn) -> tuple[Sequential, tuple[int, ...]]:
-    """A net of one to three dense layers, nested here and there, and the shape that it takes."""
-    n, height, width = draw(st.tuples(sizes, sizes, sizes))
+def network(height: int, width: int, widths: list[int], nested: bool, seed: int) -> Sequential:
+    """A net of one to four dense layers, some of them in a chain inside the chain."""
     layers: list[Layer] = [Flatten(), Rescale(0.5, 0.1)]
     features = height * width
-    for seed in range(draw(st.integers(1, 3))):
-        wanted = draw(sizes)
-        block = [Dense(features, wanted, rng=seed), ReLU()]
-        layers += [Sequential(block)] if draw(st.booleans()) else block
+    for place, wanted in enumerate(widths):
+        block = [Dense(features, wanted, rng=seed + place), ReLU()]
+        layers += [Sequential(block)] if nested else block
         features = wanted
-    return Sequential([*layers, Dense(features, draw(sizes), rng=9)]), (n, height, width)
+    return Sequential([*layers, Dense(features, 2, rng=seed)])
 
 
-@given(st.data(), networks(), st.sampled_from([np.float32, np.float64]))
-def test_gradients_of_whole_nets(
-    data: st.DataObject, network: tuple[Sequential, tuple[int, ...]], dtype: Any
-) -> None:
-    model, shape = network
-    check_gradients(model, data.draw(floats(shape, dtype)))
+several = st.lists(sizes, max_size=3)
 
 
-@given(networks(), st.integers(0, 2**32))
-def test_gradients_of_whole_nets_on_bytes(
-    network: tuple[Sequential, tuple[int, ...]], seed: int
-) -> None:
-    model, shape = network
-    check_gradients(model, np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
+@pytest.mark.gradients
+def test_gradients_of_whole_nets() -> None:
+    shape = ("N", "height", "width")
+    check_layer(network, shape, widths=several, nested=st.booleans(), seed=seeds)
+
+
+@pytest.mark.gradients
+def test_gradients_of_whole_nets_on_bytes() -> None:
+    check_layer(
+        network,
+        ("N", "height", "width"),
+        x=lambda shape: hnp.arrays(np.uint8, shape),
+        widths=several,
+        nested=st.booleans(),
+        seed=seeds,
+    )
 
 
 @given(st.data(), sizes, sizes, sizes, sizes)
 def test_a_two_layer_net_is_the_formula(
     data: st.DataObject, n: int, d: int, h: int, c: int
 ) -> None:
-    x = data.draw(floats((n, d)))
+    x = data.draw(floats((n, d), np.float64, bound=3))
     first, second = Dense(d, h, rng=0), Dense(h, c, rng=1)
     model = Sequential([first, ReLU(), second]).astype(np.float64)
     w1, w2 = first.weight.value.tolist(), second.weight.value.tolist()
