@@ -9,6 +9,7 @@ configuration, and the error is that of `check_gradients`. Needs hypothesis, as
 """
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
@@ -139,12 +140,12 @@ def layer_cases(
         shape = draw(shapes)
     else:
         shape, named = draw(shapes_like(shapes))
-    takes = inspect.signature(factory).parameters
+    takes = _argument_names(factory)
     arguments = {name: size for name, size in named.items() if name in takes}
     for name, value in configuration.items():
         arguments[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    call = f"{getattr(factory, '__name__', repr(factory))}({inside})"
+    call = f"{_name(factory)}({inside})"
     drawn_x = draw(x(shape))
     return LayerCase(
         factory(**arguments), call, drawn_x, None if targets is None else draw(targets(shape))
@@ -192,7 +193,7 @@ def check_layer(
             raise
 
     # Hypothesis keeps failures under the name of the test.
-    gradients_are_right.__name__ = f"check_{getattr(factory, '__name__', 'layer')}"
+    gradients_are_right.__name__ = re.sub(r"\W", "_", f"check_{_name(factory)}")
     test = given(drawn, st.integers(0, 9))(gradients_are_right)
     patient = settings(
         deadline=None,
@@ -217,11 +218,21 @@ def _demand_informative(
     checked = sum(tensor.checked for tensor in entries)
     unknown = sum(tensor.uninformative for tensor in entries)
     if unknown > (1 - informative) * checked:
-        name = getattr(factory, "__name__", repr(factory))
         raise GradientCheckError(
             f"{unknown} of {checked} entries could not be judged, where forward is too flat or "
             "too noisy: expected at most "
             f"{1 - informative:.0%}; draw other numbers by x=",
             verdict=Verdict.UNINFORMATIVE,
-            layer=name,
+            layer=_name(factory),
         )
+
+
+def _name(factory: Callable[..., Layer]) -> str:
+    return getattr(factory, "__name__", repr(factory))
+
+
+def _argument_names(factory: Callable[..., Layer]) -> set[str]:
+    try:
+        return set(inspect.signature(factory).parameters)
+    except ValueError:  # a class written in C shows none
+        return set()

@@ -40,13 +40,17 @@ class Case:
         return x, *targets
 
     def richer(self) -> tuple[Array, ...]:
-        """The inputs with at least 7 samples, all different: more numbers to tell causes apart."""
-        n = len(self.inputs[0]) if self.has_batch_axis else 7
-        if n >= 7:
-            return self.inputs
-        x, *targets = self.take(np.arange(7) % n)
+        """The inputs with at least 7 samples, all different and off every kink.
+
+        More numbers tell more causes apart.
+        """
+        n = len(self.inputs[0])
+        wanted = max(n, 7) if self.has_batch_axis else n
+        x, *targets = self.take(np.arange(wanted) % n)
         if x.dtype.kind == "f":
-            x[n:] *= np.random.default_rng(self.seed).uniform(0.7, 1.3, x[n:].shape)
+            usual = np.sqrt(np.mean(x**2)) or 1.0
+            factors = np.random.default_rng(self.seed).uniform(0.7, 1.3, x.shape)
+            x = np.where(np.abs(x) < 1e-8 * usual, usual * (factors - 1), factors * x)
         return x, *targets
 
     def other_batches(self) -> list[tuple[Array, ...]]:

@@ -81,8 +81,9 @@ class Trial:
             return False
         evidence = Evidence(self, name, most=200)
         analytic, numeric = evidence.analytic, evidence.numeric
-        same_shape = analytic.shape == numeric.shape
-        return same_shape and bool(evidence.close(analytic, numeric).all())
+        if analytic.shape != numeric.shape or not np.isfinite(numeric).any():
+            return False
+        return bool(evidence.close(analytic, numeric).all())
 
     def draws_in_backward(self) -> bool:
         """Whether backward moves a generator."""
@@ -172,15 +173,11 @@ class Evidence:
 
     def fits(self, hypothesis: Array) -> bool:
         """Whether it is what backward gave, where the right gradient is something else."""
-        if hypothesis.shape != self.analytic.shape:
-            return False
         other = not self.close(hypothesis, self.numeric).all()
         return other and self.explains(hypothesis, self.analytic)
 
     def factor(self, base: Array) -> float | None:
         """The one number that times `base` is what backward gave."""
-        if base.shape != self.analytic.shape:
-            return None
         told = np.abs(np.nan_to_num(base)) > 1e-4 * self.scale
         if not told.any():
             return None

@@ -35,12 +35,12 @@ class Pair(Layer):
         """The arrays -> y."""
         arrays = [x, *self.arrays(), *targets]
         y = self._forward(*arrays)
-        self.remember(y, arrays)
+        self.remember(y, arrays, x.dtype.kind == "f")
         return y
 
     def backward(self, dy: Array | float = 1.0) -> Any:
         """Dy -> dx; the other gradients are written."""
-        dy, arrays = self.recall(dy)
+        dy, arrays, x_is_float = self.recall(dy)
         try:
             inspect.signature(self._backward).bind(dy, *arrays)
         except TypeError:
@@ -48,16 +48,15 @@ class Pair(Layer):
         found = self._backward(dy, *arrays)
         parameters = self.parameters()
         gradients = list(found) if isinstance(found, tuple) else [found]
-        if len(gradients) == len(parameters):
-            gradients.insert(0, None)  # x is of integers
-        if len(gradients) != 1 + len(parameters):
+        if len(gradients) != x_is_float + len(parameters):
             raise InputError(
-                f"{self!r} expects backward to give a gradient for each of {1 + len(parameters)} "
-                f"arrays of floats, got {len(gradients)}"
+                f"{self!r} expects backward to give a gradient for each of "
+                f"{x_is_float + len(parameters)} arrays of floats, got {len(gradients)}"
             )
-        for parameter, gradient in zip(parameters, gradients[1:], strict=True):
+        dx = gradients.pop(0) if x_is_float else None
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        return gradients[0]
+        return dx
 
     def arrays(self) -> list[Array]:
         """The arrays after the first."""

@@ -33,7 +33,7 @@ class Cause(StrEnum):
     FACTOR_OF_A_TENSOR = "a factor too many or too few"
     WRONG_AXES = "summed over the wrong axes"
     TRANSPOSE = "a transpose"
-    MEAN_TERM = "a dropped mean term"
+    MEAN_TERM = "a dropped mean or sum"
     CROSS_TERMS = "only the diagonal of the Jacobian"
     TARGET_TERM = "the term of the targets is left out"
     MASK = "a missing mask"
