@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bug_zoo import ZOO, Specimen, right
 from bug_zoo.specimen import Draw, labels, normal
 from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
+from tinynet.gradcheck import Cause
 
 every_bug = pytest.mark.parametrize("bug", ZOO.values(), ids=ZOO)
 
@@ -219,3 +221,11 @@ def test_what_is_right_is_let_through(case: Right) -> None:
         rng = np.random.default_rng(seed)
         targets = () if case.targets is None else (case.targets(rng),)
         check_gradients(case.make(), case.x(rng), *targets, rng=seed)
+
+
+def test_the_page_of_puzzles_lists_the_whole_zoo() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "broken_gradients.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (.+?) \| .+? \| (.+?) \|$", page, re.MULTILINE))
+    for cause in Cause:
+        named = {name for name, bug in ZOO.items() if bug.cause is cause}
+        assert set(re.findall(r"`(\w+)`", rows[cause])) == named

@@ -32,6 +32,14 @@ class Held(Layer):
         return dy
 
 
+class Unshown(Held):
+    """Takes what no snippet can write down."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(3)
+        self.function = function
+
+
 class Many(Layer):
     def __init__(self, *layers: Layer) -> None:
         self.layers = {"first": layers[0], 2: layers[1]}
@@ -56,7 +64,7 @@ class Needs(Layer):
 def run(case: Case) -> Any:
     """The layer and the arguments that the code hands to check_gradients."""
     found: list[Any] = []
-    names = {cls.__name__: cls for cls in (Held, Many, Linear, TwoWays, Gain, Needs)}
+    names = {cls.__name__: cls for cls in (Held, Unshown, Many, Linear, TwoWays, Gain, Needs)}
     code = snippet(case)
 
     def check(*arguments: Any, **settings: Any) -> None:
@@ -89,7 +97,8 @@ def case(layer: Layer, x: Any = None, *targets: Array, **settings: Any) -> Case:
             "layer = Sequential([Dense(2, 3), Sequential([ReLU()])])",
         ),
         (Linear(2, 2), "layer = Linear.__new__(Linear)  # as it was"),
-        (Held(3), "layer = Held.__new__(Held)  # as it was"),
+        (Held(3), "layer = Held(3)"),
+        (Unshown(np.sin), "layer = Unshown.__new__(Unshown)  # as it was"),
         (Many(Gain(), Dense(1, 2)), "layer = Many.__new__(Many)  # as it was"),
         (Needs(np.ones(2)), "layer = Needs.__new__(Needs)  # as it was"),
     ],
@@ -111,7 +120,7 @@ def test_makes_the_layer_and_gives_it_its_numbers(layer: Layer, line: str) -> No
 
 
 def test_what_cannot_be_written_is_named() -> None:
-    lines = snippet(case(Held(3))).splitlines()
+    lines = snippet(case(Unshown(np.sin))).splitlines()
     assert "# layer.function: as yours" in lines
     assert "layer.shift = np.array([1, 2, 3])" in lines
     assert "layer.name = 'a name'" in lines

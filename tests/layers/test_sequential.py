@@ -205,6 +205,13 @@ total                                       795,010  (3,180,040 bytes)
             "total                                        0  (0 bytes)",
         ]
 
+    def test_a_chain_behind_other_layers_stands_behind_them(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Sequential([Flatten(), Sequential([ReLU(), Rescale(2)])]).summary((1, 3))
+        paths = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+        assert paths == ["layer", "0", "1.0", "1.1", "total"]
+
     @pytest.mark.parametrize("x", [3, None, {64, 28}])
     def test_refuses_what_is_no_shape(self, model: Sequential, x: Any) -> None:
         with pytest.raises(InputError, match=r"^summary expects an array or the shape of one, got"):

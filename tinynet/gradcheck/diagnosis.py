@@ -318,9 +318,9 @@ def _input_for_output(e: Evidence) -> Iterator[Diagnosis]:
     x, y = e.inputs[0], e.y
     with np.errstate(all="ignore"):
         for formula, slope in slopes.items():
-            for right, wrong, names in ((y, x, "y, not x"), (x, y, "x, not y")):
+            for right, wrong, names in ((y, x, "v = y, not v = x"), (x, y, "v = x, not v = y")):
                 if e.explains(slope(right) * e.dy, e.numeric) and e.fits(slope(wrong) * e.dy):
-                    sentence = f"the slope is {formula} of {names}"
+                    sentence = f"the slope is {formula} with {names}"
                     yield Diagnosis(Cause.INPUT_FOR_OUTPUT, True, sentence)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations  # naming np.random.Generator would import nu
 import inspect
 import math
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -80,36 +81,49 @@ def _assigned(target: str, value: Any) -> list[str]:
 
 
 def _call(layer: Layer) -> str | None:
-    """The constructor with the arguments that the layer still shows as attributes."""
-    arguments: dict[str, Any] = {}
-    code = []
+    """The constructor with the arguments that make such a layer, as far as it shows them."""
+    required: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
+    hidden = []
     for name, parameter in inspect.signature(type(layer)).parameters.items():
-        value = vars(layer).get(name, parameter.default)
-        required = parameter.default is inspect.Parameter.empty
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             return None
-        if not required and (name not in vars(layer) or isinstance(value, Parameter)):
-            continue
-        text = _argument(value)
-        if text is None:
-            return None
-        if required or value != parameter.default:
-            arguments[name] = value
-            code.append(text if required else f"{name}={text}")
-    return f"{type(layer).__name__}({', '.join(code)})" if _makes(layer, arguments) else None
+        value = vars(layer).get(name, inspect.Parameter.empty)
+        shown = _argument(value) is not None
+        if parameter.default is inspect.Parameter.empty:
+            required[name] = value
+            hidden += [] if shown else [name]
+        elif shown and value != parameter.default:
+            optional[name] = value
+    # What it does not show is often one of its sizes.
+    sizes = sorted({size for p in layer.parameters() for size in p.value.shape})[:6]
+    for guess in product(sizes, repeat=len(hidden)):
+        required |= dict(zip(hidden, guess, strict=True))
+        if _makes(layer, required, optional):
+            code = [str(_argument(value)) for value in required.values()]
+            code += [f"{name}={_argument(value)}" for name, value in optional.items()]
+            return f"{type(layer).__name__}({', '.join(code)})"
+    return None
 
 
-def _makes(layer: Layer, arguments: dict[str, Any]) -> bool:
-    """Whether the constructor gives parameters of the same shapes for these arguments."""
+def _makes(layer: Layer, required: dict[str, Any], optional: dict[str, Any]) -> bool:
+    """Whether the constructor makes a layer with the same insides from these arguments."""
     try:
-        again = type(layer)(**deepcopy(arguments))
+        again = type(layer)(*deepcopy(list(required.values())), **deepcopy(optional))
     except Exception:  # whatever it is that it wants
         return False
-    shapes, wanted = (
-        [(path, parameter.value.shape) for path, parameter in made.named_parameters()]
-        for made in (again, layer)
-    )
-    return shapes == wanted
+    return _insides(again) == _insides(layer)
+
+
+def _insides(layer: Layer) -> list[Any]:
+    found: list[Any] = []
+    for path, node in layer._nodes():
+        if isinstance(node, Parameter):
+            found.append((path, node.value.shape))
+        else:
+            plain = {name: value for name, value in vars(node).items() if _is_plain(value)}
+            found.append((path, type(node), plain))
+    return found
 
 
 def _argument(value: Any) -> str | None:

@@ -52,7 +52,7 @@ class Cause(StrEnum):
     REUSED = "a returned array is used again"
     LEFT_OUT = "the gradient is left out"
     EXTRA_AXIS = "the right numbers in another shape"
-    RANDOMNESS = "randomness that nobody can put back"
+    RANDOMNESS = "randomness in the wrong place"
     PRECISION = "single precision inside"
     OVERFLOW = "an overflow, or 0 / 0"
     LAYOUT = "it counts on the order of bytes"
