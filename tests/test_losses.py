@@ -88,12 +88,15 @@ class TestForward:
         wanted = [[-math.e / (1 + math.e), 0, math.e / (1 + math.e)]]
         np.testing.assert_allclose(loss.backward(), wanted, rtol=1e-6)
 
-    def test_of_many_rows_loses_nothing_to_float32(self) -> None:
+    @pytest.mark.parametrize("as_rows", [True, False])
+    def test_of_many_rows_loses_nothing_to_float32(self, as_rows: bool) -> None:
         rng = np.random.default_rng(0)
         logits = rng.standard_normal((60_000, 10)).astype(np.float32)
-        labels = rng.integers(0, 10, 60_000)
-        single = SoftmaxCrossEntropy()(logits, labels)
-        double = SoftmaxCrossEntropy()(logits.astype(np.float64), labels)
+        targets = rng.integers(0, 10, 60_000)
+        if as_rows:
+            targets = np.eye(10)[targets]
+        single = SoftmaxCrossEntropy()(logits, targets)
+        double = SoftmaxCrossEntropy()(logits.astype(np.float64), targets)
         assert single == pytest.approx(double, rel=1e-7)
 
 
@@ -181,6 +184,10 @@ class TestSoftmax:
         ):
             total = math.fsum(map(math.exp, row))
             assert got == pytest.approx([math.exp(z) / total for z in row], rel=1e-12)
+
+    def test_takes_the_largest_off_each_row_by_itself(self) -> None:
+        logits = np.array([[0.0, 0.0], [1000.0, 1000.0]])
+        assert softmax(logits).tolist() == [[0.5, 0.5], [0.5, 0.5]]
 
     def test_of_huge_logits_is_finite(self) -> None:
         logits = np.array([1e30, -1e30, 1e30], np.float32)

@@ -77,6 +77,12 @@ class TestStep:
         optimizer.step()
         assert w.value.tolist() == [1 - 0.25 - 0.25 - 0.25 * 1.5]
 
+    def test_without_weight_decay_the_value_itself_has_no_say(self) -> None:
+        weight = Parameter([np.inf, 1.0])
+        weight.grad = np.array([1.0, 1.0], np.float32)
+        SGD([weight], 0.5).step()
+        assert weight.value.tolist() == [np.inf, 0.5]
+
     def test_updates_in_place_and_leaves_the_gradient(self) -> None:
         w = one()
         value, grad = w.value, w.grad

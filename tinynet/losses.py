@@ -65,9 +65,8 @@ class SoftmaxCrossEntropy(Layer):
             targets = targets.astype(logits.dtype, copy=False)
             surprise = np.log1p(rest)[:, None] - shifted  # -log of the probabilities
             # 0 · inf is 0 here: what is impossible and never asked for costs nothing.
-            losses = np.multiply(
-                targets, surprise, where=targets > 0, out=np.zeros_like(surprise)
-            ).sum(axis=1)
+            losses = np.zeros_like(surprise)
+            np.multiply(targets, surprise, where=targets > 0, out=losses)
             against = 1 - probabilities
             against[rows, top] = others
             mass = targets.sum(axis=1, keepdims=True)  # 1, or as near as its dtype comes

@@ -45,7 +45,7 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.parameters = list(parameters) if isinstance(parameters, Iterable) else []
+        self.parameters = tuple(parameters) if isinstance(parameters, Iterable) else ()
         if not self.parameters or not all(isinstance(p, Parameter) for p in self.parameters):
             raise InputError(f"SGD expects parameters, as model.parameters(), got {parameters!r}")
         if len(set(map(id, self.parameters))) < len(self.parameters):
