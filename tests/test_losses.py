@@ -92,15 +92,29 @@ class TestForward:
     def test_of_many_rows_loses_nothing_to_float32(self, as_rows: bool) -> None:
         rng = np.random.default_rng(0)
         logits = rng.standard_normal((60_000, 10)).astype(np.float32)
-        targets = rng.integers(0, 10, 60_000)
+        targets: Array = rng.integers(0, 10, 60_000)
         if as_rows:
             targets = np.eye(10)[targets]
         single = SoftmaxCrossEntropy()(logits, targets)
         double = SoftmaxCrossEntropy()(logits.astype(np.float64), targets)
         assert single == pytest.approx(double, rel=1e-7)
 
+    def test_of_a_small_loss_beside_a_large_one_is_not_lost(self) -> None:
+        logits = np.array([[16.0, 0.0], [16.0, 0.0]], np.float32)
+        loss = SoftmaxCrossEntropy()(logits, np.array([1, 0]))
+        # The first is 16 to the last bit of float32; a sum in float32 would be, too.
+        assert math.isclose(loss, (16 + math.log1p(math.exp(-16))) / 2, rel_tol=1e-9)
+
 
 class TestBackward:
+    @pytest.mark.parametrize("as_rows", [True, False])
+    def test_keeps_its_digits_where_the_network_is_sure(self, as_rows: bool) -> None:
+        targets = np.eye(2)[:1] if as_rows else np.array([0])
+        loss = SoftmaxCrossEntropy()
+        loss(np.array([[40.0, 0.0]]), targets)
+        small = 1 / (1 + math.exp(40))
+        assert loss.backward().tolist() == [pytest.approx([-small, small], rel=1e-12, abs=0)]
+
     @pytest.mark.gradients
     def test_gradients_for_labels(self) -> None:
         check_layer(SoftmaxCrossEntropy, ("N", "C"), targets=labels)

@@ -199,6 +199,18 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
         runpy.run_path(str(Path(str(tinynet.testing.__file__))))
 
 
+def test_a_factory_may_keep_its_arguments_to_itself() -> None:
+    class Odd:
+        @property
+        def __signature__(self) -> Any:
+            raise ValueError
+
+        def __call__(self, features: int) -> Layer:
+            return Scale(features)
+
+    check_layer(Odd(), ("N", 3), features=3)
+
+
 def test_bytes_and_ids_can_be_drawn() -> None:
     check_layer(
         lambda n: _Rows(n),

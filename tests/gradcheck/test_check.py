@@ -571,3 +571,63 @@ class TestScales:
                 return np.asarray(dy - dy.mean(axis=1, keepdims=True))
 
         check_gradients(Centered(), offset + np.random.default_rng(seed).standard_normal((4, 5)))
+
+
+class TestNearKinks:
+    """Where rounding decides on which side of a kink a number falls."""
+
+    def test_another_layout_may_round_to_the_other_side(self) -> None:
+        class Order(Layer):
+            """The sign of a sum that is 0 but for rounding, which follows the memory of x."""
+
+            def forward(self, x: Array) -> Array:
+                self.on = x + (1e-17 if x.flags.c_contiguous else -1e-17) > 0
+                return np.maximum(x, 0)
+
+            def backward(self, dy: Array) -> Array:
+                return np.asarray(dy * self.on)
+
+        check_gradients(Order(), np.zeros((3, 2)))
+
+    def test_where_nothing_is_finite_nearby_it_stays_open(self) -> None:
+        class Edge(Layer):
+            """|x| that is only defined at 0 and -1e-4 < x < 1e-4, around it."""
+
+            def forward(self, x: Array) -> Array:
+                self.sign = np.where(x.flags.c_contiguous, np.sign(x), 1.0)
+                return np.where(np.abs(x) < 2e-4, np.abs(x), np.nan)
+
+            def backward(self, dy: Array) -> Array:
+                return np.asarray(dy * self.sign)
+
+        report = check_gradients(Edge(), np.zeros((3, 2)))
+        assert report["x"].uninformative == 6
+
+    def test_what_fails_in_another_way_nearby_is_said(self) -> None:
+        class OffZero(Layer):
+            def forward(self, x: Array) -> Array:
+                self.x = x.copy()
+                if (np.abs(x) > 1e-3).any():
+                    x[...] = 1
+                return np.abs(self.x)
+
+            def backward(self, dy: Array) -> Array:
+                return np.asarray(dy * np.sign(self.x))
+
+        with pytest.raises(GradientCheckError, match="forward changed x in place"):
+            check_gradients(OffZero(), np.zeros((3, 2)))
+
+    def test_what_fails_in_another_way_in_other_memory_is_said(self) -> None:
+        class Writes(Layer):
+            def forward(self, x: Array) -> Array:
+                y = x.copy()
+                if not x.flags.c_contiguous:
+                    x[...] = 1
+                return y
+
+            def backward(self, dy: Array) -> Array:
+                return dy.copy()
+
+        with pytest.raises(GradientCheckError, match="forward changed x in place") as error:
+            check_gradients(Writes(), X)
+        assert error.value.verdict is Verdict.CHANGED_IN_PLACE

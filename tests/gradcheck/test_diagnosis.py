@@ -339,3 +339,27 @@ def test_a_shape_with_more_axes_is_searched_too() -> None:
     square = np.random.default_rng(0).standard_normal((7, 3, 3))
     assert failure(Permuted(), square).cause is Cause.TRANSPOSE
     assert failure(Permuted(), square[:, :2]).cause is Cause.TRANSPOSE
+
+
+def test_a_share_of_y_is_found_missing_among_three() -> None:
+    class Softmax(Layer):
+        def forward(self, x: Array) -> Array:
+            e = np.exp(x - x.max(axis=1, keepdims=True))
+            self.y = e / e.sum(axis=1, keepdims=True)
+            return np.asarray(self.y.copy())
+
+        def backward(self, dy: Array) -> Any:
+            return dy * self.y
+
+    error = failure(Softmax(), X[:, :3])
+    assert error.cause is Cause.MEAN_TERM
+    assert "what is missing is a share of y along axis 1" in str(error)
+
+
+def test_a_mask_that_is_missing_and_more_is_unknown() -> None:
+    class Crooked(ReLU):
+        def backward(self, dy: Array) -> Any:
+            return dy * np.where(self.x > 0, np.cos(self.x), 0.5 + self.x)
+
+    assert failure(Crooked()).cause is None
+    assert failure(Crooked(), np.zeros((7, 4))).cause is None

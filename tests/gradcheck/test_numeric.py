@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinynet import Array
-from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, step_size
+from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, rounding, step_size
 
 STEP = math.cbrt(EPSILON)
 
@@ -38,7 +38,9 @@ def line(
     def forward() -> Array:
         return np.asarray(f(tensor))
 
-    return Line(forward, forward().copy(), np.array(dy), tensor, at, step, direction, landing)
+    here, upstream = forward().copy(), np.array(dy)
+    noise = rounding(upstream, here)
+    return Line(forward, here, upstream, noise, tensor, at, step, direction, landing)
 
 
 class TestSlopes:

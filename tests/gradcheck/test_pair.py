@@ -142,6 +142,22 @@ def test_names_that_do_not_fit_are_numbered() -> None:
     assert list(check_gradients((lambda *a: a[0] * a[1], pair[1]), (X, 2 * X)))[1] == "argument1"
 
 
+class Odd:
+    """As functions in C are: it does not tell its arguments."""
+
+    @property
+    def __signature__(self) -> Any:
+        raise ValueError
+
+    def __call__(self, x: Array, w: Array) -> Array:
+        return np.asarray(x * w)
+
+
+def test_arguments_that_are_not_told_are_numbered() -> None:
+    pair = (Odd(), lambda dy, x, w: (dy * w, dy * x))
+    assert list(check_gradients(pair, (X, 2 * X))) == ["x", "argument1"]
+
+
 def test_a_lambda_has_a_name_in_messages() -> None:
     report = check_gradients((lambda x: 2 * x, lambda dy, _x: 2 * dy), X)
     assert report.layer.startswith("(")

@@ -51,6 +51,17 @@ class Many(Layer):
         return dy.copy()
 
 
+class Around(Layer):
+    def __init__(self, inner: Layer) -> None:
+        self.inner = inner
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray(self.inner(x))
+
+    def backward(self, dy: Array) -> Any:
+        return self.inner.backward(dy)
+
+
 class Needs(Layer):
     """Takes an array, which it keeps under the same name."""
 
@@ -64,7 +75,9 @@ class Needs(Layer):
 def run(case: Case) -> Any:
     """The layer and the arguments that the code hands to check_gradients."""
     found: list[Any] = []
-    names = {cls.__name__: cls for cls in (Held, Unshown, Many, Linear, TwoWays, Gain, Needs)}
+    names = {
+        cls.__name__: cls for cls in (Around, Held, Unshown, Many, Linear, TwoWays, Gain, Needs)
+    }
     code = snippet(case)
 
     def check(*arguments: Any, **settings: Any) -> None:
@@ -96,6 +109,7 @@ def case(layer: Layer, x: Any = None, *targets: Array, **settings: Any) -> Case:
             Sequential([Dense(2, 3), Sequential([ReLU()])]),
             "layer = Sequential([Dense(2, 3), Sequential([ReLU()])])",
         ),
+        (Around(Dense(2, 1)), "layer = Around(Dense(2, 1))"),
         (Linear(2, 2), "layer = Linear.__new__(Linear)  # as it was"),
         (Held(3), "layer = Held(3)"),
         (Unshown(np.sin), "layer = Unshown.__new__(Unshown)  # as it was"),

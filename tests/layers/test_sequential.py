@@ -13,6 +13,7 @@ from tinynet import (
     Flatten,
     InputError,
     Layer,
+    Parameter,
     ReLU,
     Rescale,
     Sequential,
@@ -172,6 +173,8 @@ class TestPredict:
     def test_refuses_one_sample_without_a_batch_axis(self, model: Sequential) -> None:
         with pytest.raises(InputError, match=r"^layer 3 of 5: Dense\(4, 3\) expects x of shape"):
             model.predict(BYTES[0])
+        with pytest.raises(InputError, match=r"expects x of shape \(N, \.\.\.\), got \(\)$"):
+            Sequential([ReLU()]).predict(np.array(1.0))
 
 
 class TestSummary:
@@ -260,6 +263,23 @@ class TestChain:
         assert str(error.value) == (
             "layer 2 of 2: layer 3 of 3: Dense(5, 2) expects x of shape (..., 5), got (2, 4)"
         )
+
+    def test_errors_of_backward_say_where_too(self) -> None:
+        class Refuses(Layer):
+            def __init__(self) -> None:
+                self.gain = Parameter([1.0])
+
+            def forward(self, x: Array) -> Array:
+                return x * self.gain.value
+
+            def backward(self, dy: Array) -> Array:
+                raise InputError(f"not {dy.shape}")
+
+        # Bytes need no dx: backward_parameters of the first layer with some is the last step then.
+        for x in (BYTES, BYTES.astype(np.float32)):
+            model = Sequential([Rescale(1), Refuses(), ReLU()])
+            with pytest.raises(InputError, match=r"^layer 2 of 3: not \("):
+                model.backward(model(x))
 
     def test_a_failed_forward_leaves_no_backward_for_the_batch_before(self) -> None:
         model = Sequential([ReLU(), Dense(2, 1)])

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinynet.gradcheck.case import Case
 from tinynet.gradcheck.layouts import layouts
-from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, step_size
+from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, rounding, step_size
 from tinynet.gradcheck.report import INFORMATIVE, Report, TensorReport
 from tinynet.gradcheck.subject import Inputs, Run, Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
@@ -249,6 +249,7 @@ class Comparison:
         self.scale = rms(self.analytic)
         self.largest = float(np.abs(self.analytic).max())
         self.usual = rms(self.tensor)
+        self.rounding = rounding(run.dy, run.y)
         self.errors: list[float] = []
         self.kinks = self.directions = 0
         self.worst = 0.0
@@ -301,7 +302,8 @@ class Comparison:
     def measure(self, index: Index) -> Derivative:
         """The derivative by one entry."""
         step = step_size(float(self.tensor[index]), self.usual)
-        line = Line(self.forward, self.run.y, self.run.dy, self.tensor, index, step)
+        y, dy = self.run.y, self.run.dy
+        line = Line(self.forward, y, dy, self.rounding, self.tensor, index, step)
         return line.derivative(float(self.analytic[index]), self.tolerance, self.scale)
 
     def agrees(self, index: Index, measured: Derivative) -> bool:
@@ -358,10 +360,16 @@ class Comparison:
         direction.flat[flat] = weights.flat[flat]
         terms = self.analytic * direction
         expected, norm = float(terms.sum()), float(np.linalg.norm(terms))
-        step = math.cbrt(EPSILON)
-        landing = EPSILON * float(np.linalg.norm(self.analytic * self.tensor))
         line = Line(
-            self.forward, self.run.y, self.run.dy, self.tensor, ..., step, direction, landing
+            self.forward,
+            self.run.y,
+            self.run.dy,
+            self.rounding,
+            self.tensor,
+            ...,
+            math.cbrt(EPSILON),
+            direction,
+            landing=rounding(self.analytic, self.tensor),
         )
         measured = line.derivative(expected, 1e-9, norm)
         return abs(expected - measured.value) - measured.error - 1e-9 * norm

@@ -7,7 +7,7 @@ take it off (Richardson's extrapolation); what is left to doubt is the error tha
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from types import EllipsisType
 from typing import NamedTuple
@@ -56,6 +56,11 @@ def rms(tensor: Array) -> float:
     return math.sqrt(float(np.mean(np.square(tensor))))
 
 
+def rounding(dy: Array, y: Array) -> float:
+    """What it does to Σ dy · y, as a rule, that each y is the nearest float."""
+    return EPSILON * float(np.linalg.norm(dy * y))
+
+
 def step_size(entry: float, usual: float) -> float:
     """∛eps times the size of the entry or, where that is larger, of the usual one."""
     return math.cbrt(EPSILON) * (max(abs(entry), usual) or 1.0)
@@ -65,21 +70,19 @@ def step_size(entry: float, usual: float) -> float:
 class Line:
     """Σ dy · forward() along a line: through one entry of a tensor, or in a direction of all.
 
-    `here` is what forward() gives before anything moves. Each call puts the tensor back.
+    `here` is what forward() gives before anything moves, and `rounding` that of dy · here. Each
+    call puts the tensor back.
     """
 
     forward: Callable[[], Array]
     here: Array
     dy: Array
+    rounding: float
     tensor: Array
     at: tuple[int, ...] | EllipsisType
     step: float
     direction: float | Array = 1.0
     landing: float = 0.0  # what it does to the sum that each entry lands on a float
-    rounding: float = field(init=False)  # of the sum, for a step of 1
-
-    def __post_init__(self) -> None:
-        self.rounding = self.landing + EPSILON * float(np.linalg.norm(self.dy * self.here))
 
     def derivative(self, expected: float, tolerance: float, scale: float) -> Derivative:
         """The derivative, with no more work than it takes to confirm `expected`.
@@ -120,18 +123,17 @@ class Line:
             step,
             left=float(np.vdot(self.dy, left)) / left_step,
             right=float(np.vdot(self.dy, right)) / right_step,
-            noise=self.rounding / step,
+            noise=(self.rounding + self.landing) / step,
         )
 
     def swept(self, tolerance: float) -> Derivative:
         """The derivative from steps over six decades: around kinks, out of noise, or not at all."""
         steps = [self.step * 4.0**power for power in range(2, -9, -1)]
-        rounding = self.rounding
+        every = self.rounding
         # Outputs that do not depend on this entry do not blur it.
-        here = np.where(self._depends(), self.dy * self.here, 0)
-        self.rounding = self.landing + EPSILON * float(np.linalg.norm(here))
+        self.rounding = rounding(np.where(self._depends(), self.dy, 0), self.here)
         sweep = [self.slopes(step) for step in steps]
-        self.rounding = rounding
+        self.rounding = every
         # Near a kink the slopes of both sides stay apart on a plateau of the sweep, until the step
         # is too short to reach it.
         plateau = [
