@@ -18,19 +18,11 @@ from tinynet.gradcheck import Cause, Verdict
 from tinynet.testing import check_layer, floats, labels, probability_rows, shapes_like, sizes
 
 
-class Scale(Layer):
+class Scale(Gain):
     """A right layer of a drawn width."""
 
     def __init__(self, features: int, start: float = 1.0) -> None:
         self.g = Parameter(np.full(features, start))
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return x * self.g.value
-
-    def backward(self, dy: Array) -> Any:
-        self.g.grad = (dy * self.x).sum(axis=0)
-        return dy * self.g.value
 
 
 class WrongFromThree(Scale):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bug_zoo import ZOO, Specimen, right
+from bug_zoo.right import Function
 from bug_zoo.specimen import Draw, labels, normal
 from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
 from tinynet.gradcheck import Cause
@@ -77,20 +78,6 @@ class Right(NamedTuple):
     make: Callable[[], Layer]
     x: Draw
     targets: Draw | None = None
-
-
-class Function(Layer):
-    """y = f(x), entry by entry, with its derivative."""
-
-    def __init__(self, f: Callable[[Array], Any], derivative: Callable[[Array], Any]) -> None:
-        self.f, self.derivative = f, derivative
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return np.asarray(self.f(x))
-
-    def backward(self, dy: Array) -> Any:
-        return dy * self.derivative(self.x)
 
 
 class DropoutOfTheGlobalGenerator(right.Dropout):
@@ -202,14 +189,16 @@ RIGHT = {
     "layer norm of huge numbers": Right(right.LayerNorm, scaled(1e8, 7, 5)),
     "weights of all sizes": Right(MeanOfBatch, normal(5, 3)),
     "logarithm near 0": Right(
-        lambda: Function(np.log, lambda x: 1 / x), lambda rng: 10 ** rng.uniform(-9, 0, (4, 5))
+        lambda: Function(np.log, lambda x: 1 / x),
+        lambda rng: 10 ** rng.uniform(-9, 0, (4, 5)),
     ),
     "root near 0": Right(
         lambda: Function(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
         lambda rng: 10 ** rng.uniform(-9, 0, (4, 5)),
     ),
     "steep sine": Right(
-        lambda: Function(lambda x: np.sin(1e3 * x), lambda x: 1e3 * np.cos(1e3 * x)), normal(4, 5)
+        lambda: Function(lambda x: np.sin(1e3 * x), lambda x: 1e3 * np.cos(1e3 * x)),
+        normal(4, 5),
     ),
     "floor": Right(lambda: Function(np.floor, np.zeros_like), normal(4, 5)),
 }

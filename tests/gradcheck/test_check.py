@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bug_zoo import activations, keeping, losses, products
-from bug_zoo.right import Linear, MeanSquare
+from bug_zoo.right import Function, Linear, MeanSquare
 
 from tinynet import (
     Array,
@@ -468,20 +468,6 @@ class TestWhatIsGiven:
         with pytest.raises(GradientCheckError):
             check_gradients(AThousandthTooMuch(), X, tolerance=0.9e-3)
         check_gradients(AThousandthTooMuch(), X, tolerance=1.1e-3)
-
-
-class Function(Layer):
-    """y = f(x) entry by entry, with f' given."""
-
-    def __init__(self, f: Callable[[Array], Any], derivative: Callable[[Array], Any]) -> None:
-        self.f, self.derivative = f, derivative
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
-        return np.asarray(self.f(x))
-
-    def backward(self, dy: Array) -> Any:
-        return dy * self.derivative(self.x)
 
 
 def kinks_at(size: float) -> Array:
