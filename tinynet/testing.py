@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.arguments import InputError
-from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.check import prepare
+from tinynet.gradcheck.case import Case, prepare
 from tinynet.gradcheck.examination import examine
 from tinynet.gradcheck.explanation import explain
 from tinynet.gradcheck.layouts import layouts

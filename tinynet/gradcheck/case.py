@@ -1,12 +1,16 @@
-"""A case: what one gradient check is about, a layer and a batch, and how to write it as code."""
+"""A case: what one gradient check is about, a layer and a batch, and other batches made of it."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tinynet.arguments import InputError, finite_number, whole_number
 from tinynet.gradcheck.pair import Pair
+from tinynet.gradcheck.state import GlobalGenerators
+from tinynet.gradcheck.subject import Subject
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
@@ -63,3 +67,53 @@ class Case:
         turned = x[..., ::-1].copy()
         same_size = (0.9 * turned if x.dtype.kind == "f" else turned, *targets)
         return [self.larger(), same_size] if self.has_batch_axis else [same_size]
+
+
+def prepare(
+    layer: Any,
+    x: Any,
+    targets: Array | None = None,
+    *,
+    rng: np.random.Generator | int = 0,
+    tolerance: float = 1e-6,
+    entries: int = 15_000,
+) -> Case:
+    """The case that these arguments of `check_gradients` make.
+
+    Raises:
+        InputError: there is nothing to check in them.
+    """
+    if isinstance(rng, np.random.Generator):
+        rng = int(rng.integers(2**32))
+    seed = whole_number("check_gradients", "rng", rng, at_least=0)
+    tolerance = finite_number("check_gradients", "tolerance", tolerance, at_least=0)
+    entries = whole_number("check_gradients", "entries", entries)
+    layer, x = _as_layer(layer, x)
+    if x.size == 0 or x.ndim == 0:
+        raise InputError(f"check_gradients expects an x with samples, got one of {x.shape}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise InputError("check_gradients expects an x of finite numbers, got one with nan or inf")
+    inputs: tuple[Array, ...] = (x.astype(np.float64) if x.dtype.kind == "f" else x,)
+    if targets is not None:
+        inputs += (np.array(targets),)
+    if not Subject(layer).tensors(inputs):
+        raise InputError(
+            f"check_gradients expects something to check, got {layer!r} without parameters and x "
+            f"of {x.dtype}: integers have no gradient, x.astype(float) has"
+        )
+    with GlobalGenerators.kept():
+        # What forward refuses on a copy of its own is the caller's mistake, no verdict.
+        layer.astype(np.float64)(*(array.copy() for array in inputs))
+    return Case(layer, inputs, seed, tolerance, entries)
+
+
+def _as_layer(layer: Any, x: Any) -> tuple[Layer, Array]:
+    if isinstance(layer, Layer):
+        return layer, np.array(x)
+    if isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer)):
+        first, *others = map(np.array, x if isinstance(x, tuple) else (x,))
+        return Pair(*layer, tuple(others)), first
+    raise InputError(
+        "check_gradients expects a layer such as Dense(3, 2) or two functions "
+        f"(forward, backward), got {layer!r}"
+    )

@@ -7,22 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.arguments import InputError, finite_number, whole_number
-from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.examination import examine
-from tinynet.gradcheck.pair import Pair
 from tinynet.gradcheck.report import Report
-from tinynet.gradcheck.state import GlobalGenerators
-from tinynet.gradcheck.subject import Subject
 from tinynet.gradcheck.verdict import GradientCheckError
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
-Functions = tuple[Callable[..., Any], Callable[..., Any]]
-
 
 def check_gradients(
-    layer: Layer | Functions,
+    layer: Layer | tuple[Callable[..., Any], Callable[..., Any]],
     x: Array | tuple[Array, ...],
     targets: Array | None = None,
     *,
@@ -51,63 +43,17 @@ def check_gradients(
     >>> sorted(check_gradients(Dense(3, 2, rng=0), np.eye(3)))
     ['bias', 'weight', 'x']
     """
+    # Who imports tinynet to train does not pay for what checks and explains.
+    from tinynet.gradcheck.case import prepare
+    from tinynet.gradcheck.examination import examine
+    from tinynet.gradcheck.state import GlobalGenerators
+
     case = prepare(layer, x, targets, rng=rng, tolerance=tolerance, entries=entries)
     with GlobalGenerators.kept():
         try:
             return examine(case)
         except GradientCheckError as error:
             failure = error
-        # Only a failure pays for the import of what explains it.
         from tinynet.gradcheck.explanation import explain
 
         raise explain(case, failure) from failure.__cause__
-
-
-def prepare(
-    layer: Layer | Functions,
-    x: Array | tuple[Array, ...],
-    targets: Array | None = None,
-    *,
-    rng: np.random.Generator | int = 0,
-    tolerance: float = 1e-6,
-    entries: int = 15_000,
-) -> Case:
-    """The case that these arguments of `check_gradients` make.
-
-    Raises:
-        InputError: there is nothing to check in them.
-    """
-    if isinstance(rng, np.random.Generator):
-        rng = int(rng.integers(2**32))
-    seed = whole_number("check_gradients", "rng", rng, at_least=0)
-    tolerance = finite_number("check_gradients", "tolerance", tolerance, at_least=0)
-    entries = whole_number("check_gradients", "entries", entries)
-    layer, x = _as_layer(layer, x)
-    if x.size == 0 or x.ndim == 0:
-        raise InputError(f"check_gradients expects an x with samples, got one of {x.shape}")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError("check_gradients expects an x of finite numbers, got one with nan or inf")
-    inputs: tuple[Array, ...] = (x.astype(np.float64) if x.dtype.kind == "f" else x,)
-    if targets is not None:
-        inputs += (np.array(targets),)
-    if not Subject(layer).tensors(inputs):
-        raise InputError(
-            f"check_gradients expects something to check, got {layer!r} without parameters and x "
-            f"of {x.dtype}: integers have no gradient, x.astype(float) has"
-        )
-    with GlobalGenerators.kept():
-        # What forward refuses on a copy of its own is the caller's mistake, no verdict.
-        layer.astype(np.float64)(*(array.copy() for array in inputs))
-    return Case(layer, inputs, seed, tolerance, entries)
-
-
-def _as_layer(layer: Any, x: Any) -> tuple[Layer, Array]:
-    if isinstance(layer, Layer):
-        return layer, np.array(x)
-    if isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer)):
-        first, *others = map(np.array, x if isinstance(x, tuple) else (x,))
-        return Pair(*layer, tuple(others)), first
-    raise InputError(
-        "check_gradients expects a layer such as Dense(3, 2) or two functions "
-        f"(forward, backward), got {layer!r}"
-    )
