@@ -6,23 +6,18 @@ of its inputs, so the rules for arrays and state come before the comparison of n
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 
 from tinynet.gradcheck.case import Case
+from tinynet.gradcheck.comparison import Comparison, moved, unravel
 from tinynet.gradcheck.layouts import layouts
-from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, rounding, step_size
-from tinynet.gradcheck.report import INFORMATIVE, Report, TensorReport
-from tinynet.gradcheck.subject import Inputs, Run, Subject
+from tinynet.gradcheck.numeric import rms
+from tinynet.gradcheck.report import Report, TensorReport
+from tinynet.gradcheck.subject import Run, Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.parameter import Array
-
-Index = tuple[int, ...]
 
 SAMPLE = 200  # entries of each tensor, where there are too many to look at all
 DIRECTIONS = 8
@@ -117,7 +112,7 @@ class _Examination:
                 raise
             # Products add up in another order there. What rounds to another side of a kink is no
             # mistake: off the kink all have to agree.
-            with self.moved(self.inputs) as nearby:
+            with moved(self.subject, self.inputs, self.case.seed) as nearby:
                 if nearby is not None:
                     self.demand_same_in_other_memory(nearby)
 
@@ -155,7 +150,7 @@ class _Examination:
         """Raises for the entry that is furthest off, if it is by more than `room`."""
         off = np.abs(gradient - expected)
         if off.max() > room:
-            index = _unravel(int(off.argmax()), off.shape)
+            index = unravel(int(off.argmax()), off.shape)
             raise self.subject.error(
                 verdict,
                 f"{sentence} {gradient[index]:.10g} at index {index}, "
@@ -176,12 +171,12 @@ class _Examination:
         reports = {}
         for name, tensor in tensors.items():
             entries = range(tensor.size) if everything else self.stratified(tensor.size)
-            comparison = Comparison(self, self.inputs, run, name)
+            comparison = Comparison(self.case, self.subject, self.inputs, run, name)
             for flat in entries:
-                comparison.judge_entry(_unravel(flat, tensor.shape))
+                comparison.judge_entry(unravel(flat, tensor.shape))
             if len(entries) < tensor.size:
                 for _ in range(DIRECTIONS):
-                    comparison.judge_direction()
+                    comparison.judge_direction(self.rng)
             reports[name] = comparison.report()
         return reports
 
@@ -191,10 +186,10 @@ class _Examination:
         self.subject.hold(inputs)
         run = self.subject.differentiate(inputs, self.rng)
         for name in run.gradients:
-            comparison = Comparison(self, inputs, run, name)
+            comparison = Comparison(self.case, self.subject, inputs, run, name)
             try:
                 for _ in range(2):
-                    comparison.judge_direction()
+                    comparison.judge_direction(self.rng)
             except GradientCheckError as error:
                 error.verdict = Verdict.OTHER_BATCH
                 sentence = f"{error}, for {len(inputs[0])} samples, having been right for "
@@ -206,174 +201,3 @@ class _Examination:
         """Flat indices, one from each of SAMPLE stretches of the same length."""
         bounds = np.linspace(0, size, min(SAMPLE, size) + 1).astype(int)
         return [int(self.rng.integers(low, high)) for low, high in pairwise(bounds)]
-
-    @contextmanager
-    def moved(self, inputs: Inputs) -> Iterator[Run | None]:
-        """All tensors up to 1 % elsewhere, where chance has taken them off every kink.
-
-        Gives None where forward has no finite value there.
-        """
-        tensors = self.subject.tensors(inputs)
-        here = {name: tensor.copy() for name, tensor in tensors.items()}
-        rng = np.random.default_rng(self.case.seed)  # each time the same point
-        for tensor in tensors.values():
-            # What is not 0 keeps its sign: it may be the argument of a logarithm.
-            usual = rms(tensor) or 1.0
-            size = np.where(np.abs(tensor) < 1e-8 * usual, usual, tensor)
-            tensor += size * rng.uniform(-0.01, 0.01, tensor.shape)
-        try:
-            yield self._run_there(inputs, rng)
-        finally:
-            for name, tensor in tensors.items():
-                tensor[...] = here[name]
-
-    def _run_there(self, inputs: Inputs, rng: np.random.Generator) -> Run | None:
-        try:
-            return self.subject.differentiate(inputs, rng)
-        except GradientCheckError as error:
-            if error.verdict is Verdict.NOT_FINITE:
-                return None
-            raise
-
-
-class Comparison:
-    """One gradient held against the slopes of forward."""
-
-    def __init__(self, examination: _Examination, inputs: Inputs, run: Run, name: str) -> None:
-        self.examination, self.inputs, self.run, self.name = examination, inputs, run, name
-        self.subject, self.rng = examination.subject, examination.rng
-        self.tolerance = examination.case.tolerance
-        self.tensor = self.subject.tensors(inputs)[name]
-        self.analytic = run.gradients[name]
-        self.forward = partial(self.subject.forward, inputs)
-        self.scale = rms(self.analytic)
-        self.largest = float(np.abs(self.analytic).max())
-        self.usual = rms(self.tensor)
-        self.rounding = rounding(run.dy, run.y)
-        self.errors: list[float] = []
-        self.kinks = self.directions = 0
-        self.worst = 0.0
-
-    def report(self) -> TensorReport:
-        """What was looked at."""
-        return TensorReport(
-            shape=self.tensor.shape,
-            entries=self.tensor.size,
-            checked=len(self.errors),
-            directions=self.directions,
-            worst=self.worst / (self.largest or 1.0),
-            kinks=self.kinks,
-            uninformative=sum(error > INFORMATIVE * self.reference() for error in self.errors),
-        )
-
-    def reference(self) -> float:
-        """The size that the error of a numeric value is held against: the largest entry.
-
-        For a gradient that is 0, up to rounding, it is a millionth of what y, dy and the tensor
-        would let it be.
-        """
-        natural = float(np.linalg.norm(self.run.dy * self.run.y)) / (self.usual or 1.0)
-        is_zero = self.largest <= 4 * EPSILON * natural
-        return 1e-6 * (natural or 1.0) if is_zero else self.largest
-
-    def judge_entry(self, index: Index) -> None:
-        """Counts an entry that is right, here or nearby, or that nobody can judge; else raises."""
-        measured = self.measure(index)
-        if self.agrees(index, measured):
-            self.kinks += measured.kink
-            self.worst = max(self.worst, abs(float(self.analytic[index]) - measured.value))
-        else:
-            measured = self.judge_nearby(index, measured)
-            self.kinks += math.isfinite(measured.error)
-        self.errors.append(measured.error)
-
-    def judge_nearby(self, index: Index, here: Derivative) -> Derivative:
-        """Where the slope jumps there is no derivative: a point nearby decides."""
-        with self.examination.moved(self.inputs) as run:
-            if run is None:
-                return here._replace(error=math.inf)
-            there = Comparison(self.examination, self.inputs, run, self.name)
-            measured = there.measure(index)
-            if there.agrees(index, measured) or not math.isfinite(measured.error):
-                return measured
-            error = there.error(index, measured)
-        raise self.error(index, here) if math.isfinite(here.error) else error
-
-    def measure(self, index: Index) -> Derivative:
-        """The derivative by one entry."""
-        step = step_size(float(self.tensor[index]), self.usual)
-        y, dy = self.run.y, self.run.dy
-        line = Line(self.forward, y, dy, self.rounding, self.tensor, index, step)
-        return line.derivative(float(self.analytic[index]), self.tolerance, self.scale)
-
-    def agrees(self, index: Index, measured: Derivative) -> bool:
-        """Whether backward gave this, as closely as it is known."""
-        difference = measured.difference(float(self.analytic[index]))
-        return math.isfinite(measured.error) and difference <= self.tolerance
-
-    def error(self, index: Index, measured: Derivative) -> GradientCheckError:
-        """That this entry is wrong, with those around it."""
-        analytic = float(self.analytic[index])
-        return self.subject.error(
-            Verdict.WRONG,
-            f"gradient of {self.name} at index {index}: backward gave {analytic:.10g}, "
-            f"central differences give {measured.value:.10g}",
-            parameter=self.name,
-            index=index,
-            analytic=analytic,
-            numeric=measured.value,
-            error=measured.error,
-            around=self.around(index),
-        )
-
-    def around(self, index: Index) -> Iterator[tuple[Index, float, float]]:
-        """The entries next to this one in the last two axes, as backward and forward have them."""
-        shape = self.tensor.shape
-        last = [range(max(i - 1, 0), min(i + 2, n)) for i, n in zip(index, shape, strict=True)][-2:]
-        for near in product(*last):
-            there = (*index[: len(index) - len(near)], *near)
-            yield there, float(self.analytic[there]), self.measure(there).value
-
-    def judge_direction(self) -> None:
-        """Moves all entries at once, and where that does not fit, half of them, a quarter, ... .
-
-        One wrong entry in 40,000 is found in this way by some 16 looks.
-        """
-        size = np.maximum(np.abs(self.tensor), self.usual or 1.0)
-        # All different, so that no two wrong entries cancel, and none near 0.
-        weights = size * self.rng.choice([-1.0, 1.0], size.shape)
-        weights *= self.rng.uniform(0.5, 1.5, size.shape)
-        flat = self.rng.permutation(size.size)
-        excess = self.excess(weights, flat)
-        self.directions += 1
-        while excess > 0 and len(flat) > 1:
-            halves = [flat[: len(flat) // 2], flat[len(flat) // 2 :]]
-            excess, flat = max(
-                ((self.excess(weights, half), half) for half in halves), key=lambda found: found[0]
-            )
-        if excess > 0:
-            self.judge_entry(_unravel(int(flat[0]), size.shape))
-
-    def excess(self, weights: Array, flat: Array) -> float:
-        """How far the slope in the direction of these entries is off, beyond what it may be."""
-        direction = np.zeros_like(weights)
-        direction.flat[flat] = weights.flat[flat]
-        terms = self.analytic * direction
-        expected, norm = float(terms.sum()), float(np.linalg.norm(terms))
-        line = Line(
-            self.forward,
-            self.run.y,
-            self.run.dy,
-            self.rounding,
-            self.tensor,
-            ...,
-            math.cbrt(EPSILON),
-            direction,
-            landing=rounding(self.analytic, self.tensor),
-        )
-        measured = line.derivative(expected, 1e-9, norm)
-        return abs(expected - measured.value) - measured.error - 1e-9 * norm
-
-
-def _unravel(flat: int, shape: tuple[int, ...]) -> Index:
-    return tuple(map(int, np.unravel_index(flat, shape)))
