@@ -185,7 +185,7 @@ def check_layer(
             raise InputError(f"check_layer expects {drawn.call} to be a layer, got {drawn.layer!r}")
         case = prepare(drawn.layer, drawn.x, drawn.targets, rng=seed)
         try:
-            with GlobalGenerators.kept():
+            with GlobalGenerators.kept(case.layer):
                 reports.append(examine(case))
         except GradientCheckError:
             failed.append((drawn, case))

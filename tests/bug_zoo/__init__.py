@@ -1,6 +1,6 @@
 """Wrong layers and losses, as students really write them, and right ones that look suspicious."""
 
-from bug_zoo import activations, keeping, losses, norms, products
+from bug_zoo import activations, keeping, losses, norms, products, starts
 from bug_zoo.specimen import ZOO, Specimen
 
-__all__ = ["ZOO", "Specimen", "activations", "keeping", "losses", "norms", "products"]
+__all__ = ["ZOO", "Specimen", "activations", "keeping", "losses", "norms", "products", "starts"]

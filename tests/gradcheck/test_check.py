@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bug_zoo import activations, keeping, losses, products
-from bug_zoo.right import Function, Linear, MeanSquare
+from bug_zoo.right import Function, Gain, Linear, MeanSquare
 
 from tinynet import (
     Array,
@@ -22,7 +22,7 @@ from tinynet import (
     SoftmaxCrossEntropy,
     check_gradients,
 )
-from tinynet.gradcheck import Verdict
+from tinynet.gradcheck import Cause, Verdict
 from tinynet.gradcheck.state import GlobalGenerators
 
 RNG = np.random.default_rng(0)
@@ -101,6 +101,12 @@ class BackwardRaises(Linear):
         return super().backward(dy[:, :-1])
 
 
+class WrongWithoutDx(Linear):
+    def backward_parameters(self, dy: Array) -> None:
+        self.backward(dy)
+        self.weight.grad = -self.x.T @ dy
+
+
 class DxOfSeveral(Linear):
     def backward(self, dy: Array) -> Any:
         return super().backward(dy), self.weight.grad
@@ -116,18 +122,6 @@ class WholeNumbers(Linear):
 class NotANumberInForward(Linear):
     def forward(self, x: Array) -> Array:
         return super().forward(x) * np.inf
-
-
-class Takagi(Layer):
-    """Σ dist(2ᵏ x, nearest whole number) / 2ᵏ: continuous, with a kink wherever one looks."""
-
-    def forward(self, x: Array) -> Array:
-        waves = [2.0**k * x for k in range(60)]
-        tents = [abs(w - np.round(w)) / 2.0**k for k, w in enumerate(waves)]
-        return np.asarray(np.sum(tents, axis=0))
-
-    def backward(self, dy: Array) -> Array:
-        return np.zeros_like(dy)
 
 
 class WrongInLargeBatches(Linear):
@@ -160,7 +154,7 @@ WRONG: dict[Callable[[], Layer], tuple[Verdict, str]] = {
     ),
     ForwardOfOneSizeOnly: (
         Verdict.FORWARD_RAISES,
-        r"forward raised ValueError.*shape \(\d, 4\), having accepted another batch",
+        r"forward raised ValueError.*for x of shape \(\d, 4\), after one of shape \(\d, 4\)",
     ),
     products.BiasIsOneNumber: (
         Verdict.SHAPE,
@@ -192,6 +186,10 @@ WRONG: dict[Callable[[], Layer], tuple[Verdict, str]] = {
     keeping.StepTakenInBackward: (
         Verdict.CHANGED_IN_PLACE,
         r"backward changed weight in place at index \(0, 0\)",
+    ),
+    WrongWithoutDx: (
+        Verdict.WITHOUT_DX,
+        r"backward_parameters gave the gradient of weight .* at index \(\d, \d\), expected ",
     ),
     keeping.OutputBuffer: (Verdict.OVERWRITTEN, "y that was returned changed with a later call"),
     keeping.GradientBuffer: (
@@ -234,11 +232,12 @@ def test_every_verdict_is_tested() -> None:
     assert {verdict for verdict, _ in WRONG.values()} | elsewhere == set(Verdict)
 
 
-def test_a_function_that_has_kinks_everywhere_cannot_be_judged() -> None:
-    report = check_gradients(Takagi(), X)
-    assert report["x"].uninformative > 0
-    assert report.informative < 1
-    assert f"but {report['x'].uninformative} entries could not be judged" in str(report)
+def test_a_function_that_is_rough_at_every_scale_cannot_be_judged() -> None:
+    rough = Function(lambda x: x + 1e-3 * np.sin(1e12 * x), np.ones_like)
+    report = check_gradients(rough, X)
+    assert report["x"].uninformative == X.size
+    assert report.informative == 0
+    assert "but 20 entries could not be judged" in str(report)
 
 
 def test_accepts_the_right_layer_and_says_what_it_looked_at() -> None:
@@ -332,6 +331,23 @@ class TestLosses:
             check_gradients(losses.SquareWithoutMean(), X, X[::-1])
         # For two samples: one alone is right.
         assert error.value.analytic == pytest.approx(2 * (error.value.numeric or 0))
+
+    def test_a_loss_of_several_numbers_is_refused(self) -> None:
+        class Each(MeanSquare):
+            def forward(self, z: Array, t: Array) -> Any:
+                return np.square(z - t).sum(axis=1)
+
+        sentence = r"expects Each\(\) to give one number, as a loss .* does, got the shape \(5,\)"
+        with pytest.raises(InputError, match=sentence):
+            check_gradients(Each(), X, X)
+
+    def test_a_loss_whose_backward_wants_a_dy_is_told(self) -> None:
+        class WithDy(MeanSquare):
+            def backward(self, dy: Array) -> Any:  # type: ignore[override]
+                return dy * super().backward()
+
+        with pytest.raises(GradientCheckError, match="backward of a loss takes no dy"):
+            check_gradients(WithDy(), X, X[::-1])
 
     def test_rejects_overwritten_targets(self) -> None:
         class OverwritesTargets(MeanSquare):
@@ -557,6 +573,100 @@ class TestScales:
                 return np.asarray(dy - dy.mean(axis=1, keepdims=True))
 
         check_gradients(Centered(), offset + np.random.default_rng(seed).standard_normal((4, 5)))
+
+
+class TestBatchesThatNobodyGave:
+    """Rules are tried on other batches too; a layer need not take those."""
+
+    def test_a_size_that_a_fresh_copy_refuses_is_left_out(self) -> None:
+        class OnlyFive(Linear):
+            def forward(self, x: Array) -> Array:
+                if len(x) != 5:
+                    raise ValueError
+                return super().forward(x)
+
+        assert "another batch size" not in check_gradients(OnlyFive(), X).held
+        assert "another batch size" in check_gradients(Linear(), X).held
+
+    def test_numbers_are_those_that_were_given(self) -> None:
+        acosh = Function(np.arccosh, lambda x: 1 / np.sqrt(x**2 - 1))
+        check_gradients(acosh, 1.02 + np.abs(X))
+        check_gradients(acosh, 1.02 + np.abs(X[:1]))
+
+    def test_a_step_out_of_where_forward_is_defined_is_no_failure(self) -> None:
+        class Log(Function):
+            def forward(self, x: Array) -> Array:
+                if (x <= 0).any():
+                    raise ValueError
+                return super().forward(x)
+
+        x = np.array([[1e-6, 2.0], [1.0, 3.0]])
+        report = check_gradients(Log(np.log, lambda x: 1 / x), x)
+        assert report.informative == 1
+
+    def test_a_matrix_inverse_has_no_batch_axis(self) -> None:
+        class Inverse(Layer):
+            def forward(self, x: Array) -> Array:
+                self.y = np.linalg.inv(x)
+                return self.y.copy()
+
+            def backward(self, dy: Array) -> Array:
+                return np.asarray(-self.y.T @ dy @ self.y.T)
+
+        check_gradients(Inverse(), np.eye(4) + 0.1 * X[:4])
+
+
+class TestStartingValues:
+    """Parameters often start where bugs hide: at 0, at 1, at the identity."""
+
+    def test_a_weight_of_zero_hides_nothing(self) -> None:
+        class ReZero(Layer):
+            def __init__(self) -> None:
+                self.a = Parameter(np.zeros(1))
+
+            def forward(self, x: Array) -> Array:
+                self.t = np.tanh(x)
+                return np.asarray(x + self.a.value * self.t)
+
+            def backward(self, dy: Array) -> Array:
+                self.a.grad = np.array([(dy * self.t).sum()])
+                return dy.copy()
+
+        with pytest.raises(GradientCheckError, match="gradient of x at index"):
+            check_gradients(ReZero(), X)
+
+    def test_an_identity_hides_no_transpose(self) -> None:
+        class Identity(Linear):
+            def __init__(self) -> None:
+                super().__init__(4, 4)
+                self.weight = Parameter(np.eye(4))
+
+            def backward(self, dy: Array) -> Any:
+                super().backward(dy)
+                return dy @ self.weight.value
+
+        with pytest.raises(GradientCheckError) as error:
+            check_gradients(Identity(), X)
+        assert error.value.cause is Cause.TRANSPOSE
+
+    def test_what_has_to_be_zero_stays_zero(self) -> None:
+        class Strict(Gain):
+            def __init__(self) -> None:
+                self.g = Parameter([0.0, 1.0, 2.0, 3.0])
+
+            def forward(self, x: Array) -> Array:
+                return super().forward(x) if self.g.value[0] == 0 else x * np.nan
+
+        report = check_gradients(Strict(), X, entries=1)
+        assert "another batch size" in report.held
+
+    def test_an_empty_parameter_needs_no_gradient(self) -> None:
+        class Empty(Gain):
+            def __init__(self) -> None:
+                super().__init__()
+                self.none = Parameter(np.zeros(0))
+
+        assert list(check_gradients(Empty(), X)) == ["x", "g"]
 
 
 class TestNearKinks:

@@ -137,17 +137,6 @@ class TestUnknown:
 
 
 class TestHistory:
-    def test_a_batch_size_that_is_refused_is_fixed(self) -> None:
-        class OnlyFive(ReLU):
-            def forward(self, x: Array) -> Array:
-                if len(x) != 5:
-                    raise ValueError
-                return super().forward(x)
-
-        error = failure(OnlyFive())
-        assert error.cause is Cause.FIXED_SIZE
-        assert "forward refuses it also as its first batch" in str(error)
-
     def test_a_batch_size_that_is_refused_after_another_is_kept(self) -> None:
         class Grown(ReLU):
             def forward(self, x: Array) -> Array:
@@ -158,7 +147,7 @@ class TestHistory:
 
     def test_a_parameter_that_is_kept_is_said_to_be_one(self) -> None:
         error = failure(keeping.TransposeMadeOnce())
-        assert "something is kept of a parameter, which has changed since" in str(error)
+        assert "a parameter is kept as it was, and has changed since" in str(error)
         assert "something is kept from the batch before" in str(failure(keeping.FirstMaskKept()))
 
     def test_what_was_added_up_is_found_with_a_cache_that_starts_at_none(self) -> None:

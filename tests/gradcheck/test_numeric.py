@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Array
+from tinynet import Array, GradientCheckError
+from tinynet.gradcheck import Verdict
 from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, rounding, step_size
 
 STEP = math.cbrt(EPSILON)
@@ -147,7 +148,7 @@ class TestDerivative:
     def test_survives_a_forward_that_refuses_what_is_far_away(self) -> None:
         def f(x: Array) -> Array:
             if abs(x[0]) > 2:
-                raise ValueError
+                raise GradientCheckError("out", verdict=Verdict.FORWARD_RAISES, layer="f")
             return np.asarray(x**2)
 
         assert line(f, [1.0], [1.0]).derivative(5.0, 1e-6, 1.0).value == pytest.approx(2)

@@ -85,6 +85,45 @@ def test_all_that_a_layer_keeps_is_put_back() -> None:
         assert (layer(x) == first).all()
 
 
+MODULE_WIDE = np.random.default_rng(7)
+
+
+class Drawing(Layer):
+    """Draws from a generator of its module, and by a helper that is called."""
+
+    def __init__(self) -> None:
+        self.drop = Calls()
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray(x + MODULE_WIDE.random() + self.drop())
+
+    def backward(self, dy: Array) -> Array:
+        return dy.copy()
+
+
+class Calls:
+    __slots__ = ("rng",)
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(3)
+
+    def __call__(self) -> float:
+        return float(self.rng.random())
+
+
+def test_generators_are_found_in_helpers_and_in_the_module() -> None:
+    layer, x = Drawing(), np.zeros(3)
+    before = MODULE_WIDE.bit_generator.state
+    state = State(layer, (x,))
+    first = layer(x)
+    state.restore()
+    assert (layer(x) == first).all()
+    state.restore()
+    with GlobalGenerators.kept(layer):
+        layer(x)
+    assert MODULE_WIDE.bit_generator.state == before
+
+
 def test_x_and_parameters_are_left_alone_also_behind_a_view() -> None:
     layer, x = Counter(), np.zeros((2, 3))
     dense = layer.dense = Dense(2, 2, rng=0)  # type: ignore[attr-defined]
@@ -126,11 +165,11 @@ def test_positions_move_with_the_generators_of_the_layer() -> None:
 @pytest.mark.parametrize("draw", [random.random, np.random.rand, np.random.standard_normal])
 def test_global_generators_are_watched_and_kept(draw: Any) -> None:
     before = GlobalGenerators.position()
-    with GlobalGenerators.kept():
+    with GlobalGenerators.kept(Counter()):
         draw()
         assert GlobalGenerators.position() != before
     assert GlobalGenerators.position() == before
-    with contextlib.suppress(ZeroDivisionError), GlobalGenerators.kept():
+    with contextlib.suppress(ZeroDivisionError), GlobalGenerators.kept(Counter()):
         draw()
         raise ZeroDivisionError
     assert GlobalGenerators.position() == before

@@ -2,7 +2,8 @@
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,9 @@ class Case:
         return tuple(a[rows] if a.ndim and len(a) == n else a.copy() for a in self.inputs)
 
     def larger(self, more: int = 1) -> tuple[Array, ...]:
-        """The inputs with `more` samples: first ones again, and x a tenth smaller there."""
+        """The inputs with `more` samples, the first ones again."""
         n = len(self.inputs[0])
-        x, *targets = self.take(np.arange(n + more) % n)
-        if x.dtype.kind == "f":
-            x[n:] *= 0.9
-        return x, *targets
+        return self.take(np.arange(n + more) % n)
 
     def richer(self) -> tuple[Array, ...]:
         """The inputs with at least 7 samples, all different and off every kink.
@@ -57,15 +55,37 @@ class Case:
             x = np.where(np.abs(x) < 1e-8 * usual, usual * (factors - 1), factors * x)
         return x, *targets
 
-    def other_batches(self) -> list[tuple[Array, ...]]:
-        """What a layer sees before: a larger batch, and one of the same size.
+    def stirred(self) -> Case:
+        """The same with parameters that are up to 1 % elsewhere from the start."""
+        subject = Subject(self.layer)
+        subject.stir(self.inputs, np.random.default_rng(self.seed))
+        return replace(self, layer=subject.layer)
 
-        The samples are those of x, in another order and turned round, so that masks differ, too.
+    def other_numbers(self) -> Case:
+        """The same shapes with quite other numbers, in x and in the parameters."""
+        rng = np.random.default_rng(self.seed + 1)
+        layer = deepcopy(self.layer)
+        for parameter in layer.parameters():
+            parameter.value = parameter.value * rng.uniform(0.5, 2, parameter.value.shape)
+        x, *rest = self.inputs
+        if x.dtype.kind == "f":
+            x = x * rng.uniform(0.5, 2, x.shape)
+        return replace(self, layer=layer, inputs=(x, *rest))
+
+    def with_more(self, count: int) -> Case | None:
+        """The same with `count` more samples, where the layer takes them."""
+        more = self.larger(count)
+        takes = self.has_batch_axis and Subject(self.layer).takes(more)
+        return replace(self, inputs=more) if takes else None
+
+    def other_batches(self) -> list[tuple[Array, ...]]:
+        """What a layer sees before: a larger batch, and one of the same size in another order.
+
+        A lone sample is a tenth smaller the second time.
         """
         n = len(self.inputs[0])
         x, *targets = self.take(np.arange(1, n + 1) % n)
-        turned = x[..., ::-1].copy()
-        same_size = (0.9 * turned if x.dtype.kind == "f" else turned, *targets)
+        same_size = (0.9 * x if n == 1 and x.dtype.kind == "f" else x, *targets)
         return [self.larger(), same_size] if self.has_batch_axis else [same_size]
 
 
@@ -101,9 +121,14 @@ def prepare(
             f"check_gradients expects something to check, got {layer!r} without parameters and x "
             f"of {x.dtype}: integers have no gradient, x.astype(float) has"
         )
-    with GlobalGenerators.kept():
+    with GlobalGenerators.kept(layer), np.errstate(all="ignore"):
         # What forward refuses on a copy of its own is the caller's mistake, no verdict.
-        layer.astype(np.float64)(*(array.copy() for array in inputs))
+        y = layer.astype(np.float64)(*(array.copy() for array in inputs))
+    if targets is not None and np.ndim(y):
+        raise InputError(
+            f"check_gradients expects {layer!r} to give one number, as a loss that takes targets "
+            f"does, got the shape {np.shape(y)}"
+        )
     return Case(layer, inputs, seed, tolerance, entries)
 
 

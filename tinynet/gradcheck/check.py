@@ -49,7 +49,7 @@ def check_gradients(
     from tinynet.gradcheck.state import GlobalGenerators
 
     case = prepare(layer, x, targets, rng=rng, tolerance=tolerance, entries=entries)
-    with GlobalGenerators.kept():
+    with GlobalGenerators.kept(case.layer):
         try:
             return examine(case)
         except GradientCheckError as error:

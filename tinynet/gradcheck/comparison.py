@@ -11,7 +11,15 @@ from itertools import product
 import numpy as np
 
 from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, rms, rounding, step_size
+from tinynet.gradcheck.numeric import (
+    EPSILON,
+    Derivative,
+    Line,
+    elsewhere,
+    rms,
+    rounding,
+    step_size,
+)
 from tinynet.gradcheck.report import INFORMATIVE, TensorReport
 from tinynet.gradcheck.subject import Inputs, Run, Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
@@ -52,12 +60,12 @@ class Comparison:
     def reference(self) -> float:
         """The size that the error of a numeric value is held against: the largest entry.
 
-        For a gradient that is 0, up to rounding, it is a millionth of what y, dy and the tensor
-        would let it be.
+        For a gradient that is 0, up to rounding, it is a millionth of what y (or a 1 inside), dy
+        and the tensor would let it be.
         """
-        natural = float(np.linalg.norm(self.run.dy * self.run.y)) / (self.usual or 1.0)
+        natural = max(float(np.linalg.norm(self.run.dy * self.run.y)), 1.0) / (self.usual or 1.0)
         is_zero = self.largest <= 4 * EPSILON * natural
-        return 1e-6 * (natural or 1.0) if is_zero else self.largest
+        return 1e-6 * natural if is_zero else self.largest
 
     def judge_entry(self, index: Index) -> None:
         """Counts an entry that is right, here or nearby, or that nobody can judge; else raises."""
@@ -168,10 +176,7 @@ def moved(subject: Subject, inputs: Inputs, seed: int) -> Iterator[Run | None]:
     here = {name: tensor.copy() for name, tensor in tensors.items()}
     rng = np.random.default_rng(seed)  # each time the same point
     for tensor in tensors.values():
-        # What is not 0 keeps its sign: it may be the argument of a logarithm.
-        usual = rms(tensor) or 1.0
-        size = np.where(np.abs(tensor) < 1e-8 * usual, usual, tensor)
-        tensor += size * rng.uniform(-0.01, 0.01, tensor.shape)
+        tensor[...] = elsewhere(tensor, rng)
     try:
         yield _run_if_finite(subject, inputs, rng)
     finally:

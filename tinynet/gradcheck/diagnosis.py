@@ -65,64 +65,64 @@ def diagnose(case: Case, error: GradientCheckError) -> Diagnosis:
     if error.verdict is Verdict.NOT_FINITE:
         if error.parameter is None:
             return Diagnosis(Cause.OVERFLOW, True, "forward alone shows it")
-        if not np.isfinite(Trial(case).gradient(error.parameter)).all():
+        some, none = (Trial(case).gradient(error.parameter, seed=seed) for seed in (0, None))
+        if np.isfinite(none).all() or not np.isfinite(some).all():
             return Diagnosis(Cause.OVERFLOW, False, "in backward, where forward is finite")
-    by_history = _history(case, error)
+    if error.verdict is Verdict.WITHOUT_DX:
+        return UNKNOWN
+    # Parameters often start where bugs hide, as gains at 1 and shifts at 0.
+    name, stirred = error.parameter or "x", case.stirred()
+    by_history = _history(case, stirred, error, name)
     if by_history:
         return by_history
     if error.verdict in (Verdict.BACKWARD_RAISES, Verdict.FORWARD_RAISES):
-        return _raised(error)
-    if error.verdict is Verdict.OTHER_BATCH and len(case.inputs[0]) == 1:
-        # One sample hides every factor N: the larger batch has the numbers.
-        case = replace(case, inputs=case.larger())
-    elif error.verdict is Verdict.OTHER_BATCH:
-        sentence = f"right for {len(case.inputs[0])} samples alone: is that size written out?"
-        return Diagnosis(Cause.FIXED_SIZE, True, sentence)
-    name = error.parameter or "x"
-    by_dy = _dependence_on_dy(case, name)
+        fits = any(word in str(error) for word in ("matmul", "not aligned", "einsum"))
+        sentence = "the shapes of a product do not fit"
+        return Diagnosis(Cause.TRANSPOSE, False, sentence) if fits else UNKNOWN
+    if error.verdict is Verdict.OTHER_BATCH:
+        # Is it the size, or the one sample that comes twice? As many as before tell.
+        n = len(case.inputs[0])
+        twice = replace(stirred, inputs=case.take(np.maximum(np.arange(n) - 1, 0)))
+        if n > 1 and Trial(twice).is_right(name):
+            sentence = f"it is right for {n} samples alone, as if that number were written out"
+            return Diagnosis(Cause.FIXED_SIZE, True, sentence)
+        stirred = replace(stirred, inputs=case.larger())
+    by_dy = _dependence_on_dy(stirred, name)
     if by_dy:
         return by_dy
-    for inputs in (case.richer(), case.inputs):
-        found = _weigh(Evidence(Trial(replace(case, inputs=inputs)), name))
+    for inputs in (stirred.richer(), stirred.inputs):
+        found = _weigh(Evidence(Trial(replace(stirred, inputs=inputs)), name))
         if found.cause:
             return found
-    return UNKNOWN
-
-
-def _raised(error: GradientCheckError) -> Diagnosis:
-    if error.verdict is Verdict.FORWARD_RAISES:
-        return Diagnosis(Cause.FIXED_SIZE, True, "forward refuses it also as its first batch")
-    if any(word in str(error) for word in ("matmul", "not aligned", "einsum")):
-        return Diagnosis(Cause.TRANSPOSE, False, "the shapes of a product do not fit")
     return UNKNOWN
 
 
 # Experiments
 
 
-def _history(case: Case, error: GradientCheckError) -> Diagnosis | None:
+def _history(case: Case, stirred: Case, error: GradientCheckError, name: str) -> Diagnosis | None:
     """Is it right in a fresh copy, and what must come before to make it wrong?"""
     raised = error.verdict in (Verdict.BACKWARD_RAISES, Verdict.FORWARD_RAISES)
     at_other_size = error.verdict is Verdict.OTHER_BATCH or (raised and case.has_batch_axis)
     inputs = case.larger() if at_other_size else case.inputs
-    later = replace(case, inputs=inputs)
-    alone, name = Trial(later), error.parameter or "x"
+    now, then = replace(stirred, inputs=inputs), replace(case, inputs=inputs)
+    alone = Trial(now)
     if not (alone.runs() if raised else alone.is_right(name)):
         return None
     if not raised:
         fresh = alone.gradient(name)
-        filled = Trial(later, filled=7.0).gradient(name)
-        twice = Trial(later, before=[inputs]).gradient(name)
+        filled = Trial(now, filled=7.0).gradient(name)
+        twice = Trial(now, before=[inputs]).gradient(name)
         if _same(filled, fresh + 7) or (np.any(fresh) and _same(twice, 2 * fresh)):
             sentence = "backward keeps what was in the gradient before: write grad =, not grad +="
             return Diagnosis(Cause.ADDED, True, sentence)
     earlier = [case.inputs] if at_other_size else case.other_batches()
-    for before, moved, what in (
-        (earlier, False, "something is kept from the batch before"),
-        (earlier, True, "something is kept of a parameter, which has changed since"),
-    ):
-        if raised or not Trial(later, before=before, moved=moved).is_right(name):
-            return Diagnosis(Cause.STALE, True, f"a fresh copy is right: {what}")
+    if raised or not Trial(now, before=earlier).is_right(name):
+        sentence = "a fresh copy is right: something is kept from the batch before"
+        return Diagnosis(Cause.STALE, True, sentence)
+    if not Trial(then, before=earlier, moved=True).is_right(name):
+        sentence = "a fresh copy is right: a parameter is kept as it was, and has changed since"
+        return Diagnosis(Cause.STALE, True, sentence)
     return None
 
 
@@ -199,17 +199,28 @@ def _factor(e: Evidence) -> Iterator[Diagnosis]:
     factor = e.factor(e.numeric)
     if factor is None or abs(factor) < 1e-12 or e.fits(-e.numeric):
         return
-    at_another_size = e.factor_at_another_size()
     said = f"every entry is {_number(factor)} times the right one"
-    if at_another_size is None:
-        n = len(e.inputs[0])
-        guess = Cause.FACTOR_N if _number(factor) in (f"{n}", f"1/{n}") else Cause.FACTOR
+    elsewhere = e.factor_for(e.trial.case.other_numbers())
+    if elsewhere is None or abs(elsewhere - factor) > 1e-4 * abs(factor):
+        sentence = f"{said} here, and another time with other numbers"
+        yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, False, sentence)
+        return
+    more = [e.factor_for(e.trial.case.with_more(count)) for count in (2, 5)]
+    if None in more:
+        guess = Cause.FACTOR_N if _number(factor) in (f"{e.n}", f"1/{e.n}") else Cause.FACTOR
         yield Diagnosis(guess, False, said)
-    elif abs(at_another_size - factor) > 1e-4 * abs(factor):
-        more = f"for {e.n} samples, {_number(at_another_size)} times for {e.n + 2}"
-        yield Diagnosis(Cause.FACTOR_N, True, f"{said} {more}")
-    else:
+        return
+    ratios = [other / factor for other in more if other is not None]
+    if all(abs(ratio - 1) < 1e-4 for ratio in ratios):
         yield Diagnosis(Cause.FACTOR, True, said)
+        return
+    sizes = [(e.n + count) / e.n for count in (2, 5)]
+    follows = any(
+        all(abs(r - size**power) < 1e-4 * r for r, size in zip(ratios, sizes, strict=True))
+        for power in (1, -1)
+    )
+    sentence = f"{said} for {e.n} samples, {_number(ratios[0] * factor)} times for {e.n + 2}"
+    yield Diagnosis(Cause.FACTOR_N, follows, sentence)
 
 
 def _transpose(e: Evidence) -> Iterator[Diagnosis]:
@@ -223,7 +234,10 @@ def _transpose(e: Evidence) -> Iterator[Diagnosis]:
         yield Diagnosis(Cause.TRANSPOSE, True, "a transpose stands where reshape is meant")
     for axes in _subsets(n.ndim):
         if e.fits(np.flip(n, axes)):
-            yield Diagnosis(Cause.TRANSPOSE, True, f"it is right with axis {_said(axes)} reversed")
+            # With two entries along an axis it may as well be two things mistaken for each other.
+            long = all(n.shape[axis] > 2 for axis in axes)
+            sentence = f"it is right with axis {_said(axes)} reversed"
+            yield Diagnosis(Cause.TRANSPOSE, long, sentence)
     jacobian = e.jacobian
     if jacobian is not None and e.name == "x" and n.shape == e.y.shape:
         turned = (jacobian.T @ e.dy.ravel()).reshape(n.shape)
@@ -238,8 +252,9 @@ def _axes(e: Evidence) -> Iterator[Diagnosis]:
         count = int(np.prod([n.shape[axis] for axis in axes]))
         for factor, what in ((1, "sum"), (1 / count, "mean")):
             if count > 1 and e.fits(factor * total):
+                # In dx that may be chance: the slopes of a softmax sum to 1.
                 over = f"{what} of the right ones over axis {_said(axes)}"
-                yield Diagnosis(Cause.WRONG_AXES, True, f"every entry is the {over}")
+                yield Diagnosis(Cause.WRONG_AXES, e.name != "x", f"every entry is the {over}")
     terms = e.terms
     if terms is None:
         return
@@ -260,11 +275,13 @@ def _mask(e: Evidence) -> Iterator[Diagnosis]:
         return
     if (closed == ~off).all():
         sentence = "it is 0 just where it should not be, and the other way round"
-        yield Diagnosis(Cause.COMPLEMENT, True, sentence)
+        # Of a mask what is let through is dy, up to a factor; an index may be off by one as well.
+        opened = e.elementwise and e.factor(np.where(closed, np.nan, e.dy)) is not None
+        yield Diagnosis(Cause.COMPLEMENT, opened, sentence)
     elif (off & ~closed).any() and not (closed & ~off).any():
         factor = e.factor(np.where(off, np.nan, n))
         if factor is not None:
-            most = "it is not 0 where no output depends on the entry"
+            most = "it is not 0 where the outputs do not follow the entry"
             yield Diagnosis(Cause.MASK, abs(factor - 1) < 1e-5, most)
 
 
@@ -274,18 +291,24 @@ def _target_term(e: Evidence) -> Iterator[Diagnosis]:
         return
     x, targets = e.inputs
     if targets.ndim == 1 and x.ndim == 2 and targets.dtype.kind in "iu":
-        targets = np.eye(x.shape[1])[targets]
+        targets = (targets[:, None] == np.arange(x.shape[1])).astype(float)
     while 0 < targets.ndim < x.ndim:
         targets = targets[..., None]
     missing = (e.numeric - e.analytic).reshape(1, -1)
-    fits_x = np.broadcast_shapes(targets.shape, x.shape) == x.shape
+    fits_x = all(t in (1, n) for t, n in zip(targets.shape, x.shape, strict=False))
     if fits_x and e.spans([np.broadcast_to(targets, x.shape).reshape(-1, 1)], missing):
-        yield Diagnosis(Cause.TARGET_TERM, True, "what is missing is a share of the targets")
+        follows = e.follows_targets()
+        what = (
+            "the targets have another share than they should"
+            if follows
+            else ("what is missing is a share of the targets, which it does not follow at all")
+        )
+        yield Diagnosis(Cause.TARGET_TERM, not follows, what)
 
 
 def _own_slope(e: Evidence) -> Iterator[Diagnosis]:
     if e.name == "x" and e.elementwise and e.fits(e.dy) and np.abs(e.numeric).min() > 0:
-        yield Diagnosis(Cause.OWN_SLOPE, True, "dx is dy, as if y were x")
+        yield Diagnosis(Cause.OWN_SLOPE, False, "dx is dy, as if y were x")
 
 
 def _diagonal(e: Evidence) -> Iterator[Diagnosis]:
@@ -373,6 +396,9 @@ def _mean_term(e: Evidence) -> Iterator[Diagnosis]:
     x, missing = e.inputs[0], e.numeric - e.analytic
     for axes in _subsets(x.ndim):
         groups = _grouped(missing, axes)
+        parts = zip(_grouped(e.numeric, axes), _grouped(e.analytic, axes), strict=True)
+        if all(_proportional(wrong, right) for right, wrong in parts):
+            continue  # One factor for each group: nothing is missing but that.
         along = [("x", _grouped(x, axes))]
         if e.y.shape == x.shape:
             along.append(("y", _grouped(e.y, axes)))
@@ -396,7 +422,8 @@ def _factor_of_a_tensor(e: Evidence) -> Iterator[Diagnosis]:
         if np.ptp(spread) == 0:
             continue
         if e.fits(e.numeric * spread):
-            yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, f"{name} is multiplied in too often")
+            sentence = f"{name} is multiplied in too often, or a division by it is missing"
+            yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, sentence)
         if e.explains(e.analytic * spread, e.numeric):
             yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, f"a factor {name} is missing")
 

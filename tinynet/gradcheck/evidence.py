@@ -17,7 +17,8 @@ from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
-MOST = 4096  # entries that are measured: with more a diagnosis would take longer than the check
+# What is measured at most, entries by the size of x and y: a diagnosis is to take seconds.
+MOST, WORK = 4096, 20_000_000
 
 
 class Trial:
@@ -120,9 +121,10 @@ class Evidence:
     """One gradient of a trial, as backward gave it and as forward has it."""
 
     def __init__(self, trial: Trial, name: str, most: int = MOST) -> None:
-        self.trial, self.name, self.inputs, self.most = trial, name, trial.inputs, most
+        self.trial, self.name, self.inputs = trial, name, trial.inputs
         self.tensor = trial.tensor(name)
         self.y, self.dy, found = trial.run(self.inputs)
+        self.most = max(50, min(most, WORK // (self.tensor.size + self.y.size)))
         self.analytic = trial.as_array(found[name])
         self.n = len(self.inputs[0])
         self.numeric = np.full(self.tensor.shape, np.nan)
@@ -183,16 +185,18 @@ class Evidence:
         factor = float(np.median(self.analytic[told] / base[told]))
         return factor if self.close(factor * base, self.analytic).all() else None
 
-    def factor_at_another_size(self) -> float | None:
-        """The factor for two samples more."""
-        case = self.trial.case
-        if not case.has_batch_axis:
+    def factor_for(self, case: Case | None) -> float | None:
+        """The factor in another case."""
+        if case is None:
             return None
-        other = Trial(replace(case, inputs=case.larger(2)))
-        if not other.runs():
-            return None
-        evidence = Evidence(other, self.name)
+        evidence = Evidence(Trial(case), self.name, most=200)
         return evidence.factor(evidence.numeric)
+
+    def follows_targets(self) -> bool:
+        """Whether the gradient of a loss changes with its targets, in another order."""
+        x, targets = self.inputs
+        other = replace(self.trial.case, inputs=(x, np.roll(targets, 1, axis=0)))
+        return not np.array_equal(Trial(other).gradient(self.name), self.analytic)
 
     @cached_property
     def contributions(self) -> Array | None:
@@ -242,8 +246,10 @@ class Evidence:
                 yield name, tensor
         if self.name == "x":
             yield "x", self.tensor
-        yield "y", self.y
-        yield "dy", self.dy
+        for name, tensor in (("y", self.y), ("dy", self.dy)):
+            # One number for each row goes along with all of the row.
+            row = 0 < tensor.ndim < self.tensor.ndim and self.name == "x"
+            yield name, tensor[(..., *[None] * (self.tensor.ndim - tensor.ndim))] if row else tensor
 
     def parts(self) -> list[Array]:
         """What the inner layers return for dx, where that has the shape of x."""

@@ -17,6 +17,7 @@ from tinynet.gradcheck.numeric import rms
 from tinynet.gradcheck.report import Report, TensorReport
 from tinynet.gradcheck.subject import Run, Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
+from tinynet.layer import Layer
 from tinynet.parameter import Array
 
 SAMPLE = 200  # entries of each tensor, where there are too many to look at all
@@ -46,21 +47,23 @@ class _Examination:
         report = Report(self.subject.name, self.case.seed)
         held = report.held
         subject, inputs = self.subject, self.inputs
-        for others in self.case.other_batches():
-            subject.differentiate(others, self.rng)
+        # A batch that nobody gave may be none that the layer takes, already as its first.
+        others = [batch for batch in self.case.other_batches() if subject.takes(batch)]
+        for batch in others:
+            subject.differentiate(batch, self.rng)
             subject.hold(inputs)
         # As after a step of training: what was kept of the parameters before is stale now.
-        for _, parameter in subject.parameters():
-            parameter.value *= self.rng.uniform(0.99, 1.01, parameter.value.shape)
+        subject.stir(inputs, self.rng)
         run = subject.differentiate(inputs, self.rng)
         held += ["the same twice", "nothing given is changed", "gradients are written"]
         if not self.is_loss:
             self.demand_linear(run)
             held.append("linear in dy")
+        self.demand_same_without_dx(run)
         self.demand_kept(run)
         held.append("what is returned stays")
         report.tensors = self.compare(run)
-        if self.case.has_batch_axis:
+        if self.case.has_batch_axis and subject.takes(self.case.larger()):
             self.compare_another_size()
             held.append("another batch size")
         self.demand_layouts(run)
@@ -94,9 +97,29 @@ class _Examination:
                 self.room(run, name, np.abs(mine) + np.abs(others)),
             )
 
+    def demand_same_without_dx(self, run: Run) -> None:
+        """What `backward_parameters` writes is what `backward` does."""
+        layer = self.subject.layer
+        if type(layer).backward_parameters is Layer.backward_parameters:
+            return
+        self.subject.forward(self.inputs)
+        layer.backward_parameters(run.dy.copy())
+        for name, parameter in self.subject.parameters():
+            if parameter.grad is not None and parameter.value.size:
+                self.demand_equal(
+                    Verdict.WITHOUT_DX,
+                    f"backward_parameters gave the gradient of {name}",
+                    name,
+                    parameter.grad,
+                    run.gradients[name],
+                    self.room(run, name, run.gradients[name]),
+                )
+
     def demand_kept(self, run: Run) -> None:
         """What was returned is still there after later calls."""
-        self.subject.differentiate(self.case.other_batches()[-1], self.rng)
+        other = self.case.other_batches()[-1]
+        if self.subject.takes(other):
+            self.subject.differentiate(other, self.rng)
         name = run.overwritten()
         if name:
             raise self.subject.error(

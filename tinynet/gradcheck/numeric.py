@@ -5,6 +5,8 @@ rounding of about eps · |f| / h. Two steps, one four times the other, tell how 
 take it off (Richardson's extrapolation); what is left to doubt is the error that is reported.
 """
 
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.parameter import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -54,6 +57,17 @@ class Derivative(NamedTuple):
 def rms(tensor: Array) -> float:
     """The root of the mean square of the entries."""
     return math.sqrt(float(np.mean(np.square(tensor))))
+
+
+def elsewhere(tensor: Array, rng: np.random.Generator) -> Array:
+    """The tensor with each entry up to 1 % away, and what is 0 up to 1 % of the usual entry.
+
+    What is not 0 keeps its sign: it may be the argument of a logarithm.
+    """
+    usual = rms(tensor) or 1.0
+    size = np.where(np.abs(tensor) < 1e-8 * usual, usual, tensor)
+    moved: Array = tensor + size * rng.uniform(-0.01, 0.01, tensor.shape)
+    return moved
 
 
 def rounding(dy: Array, y: Array) -> float:
@@ -146,11 +160,12 @@ class Line:
         smooth = sweep[plateau[-1] + 2 :] if plateau else sweep
         if len(smooth) < 2:
             return Derivative(sweep[-1].central, math.inf, kink=True)
-        # What forward loses to large numbers inside it shows in how the shortest steps disagree,
-        # down to where nothing moves at all any more.
+        # What forward loses to large numbers inside it shows in how short steps disagree: more and
+        # more from where they agree best, down to where nothing moves at all any more.
         pairs = list(pairwise(smooth))
-        moving = [_change(c, f) * f.step for c, f in pairs if c.central != 0 or f.central != 0]
-        lost = max(moving[-5:], default=0.0)
+        moving = [(_change(c, f), f.step) for c, f in pairs if c.central != 0 or f.central != 0]
+        best_agreed = moving.index(min(moving)) if moving else 0
+        lost = max((change * step for change, step in moving[best_agreed:]), default=0.0)
         best, step = min(
             (
                 (_extrapolated(coarse, fine, max(fine.noise, lost / fine.step)), fine.step)
@@ -165,10 +180,7 @@ class Line:
     def _depends(self) -> Array:
         """Which outputs depend on the entry: those that do not stay when it moves far."""
         far = 4 * self.step / math.cbrt(EPSILON)
-        try:
-            away = [self._moved_by(far)[0], self._moved_by(-far)[0]]
-        except Exception:  # It is out of where forward is defined.
-            return np.ones(self.here.shape, bool)
+        away = [self._moved_by(far)[0], self._moved_by(-far)[0]]
         # Written so that nan is a move, too.
         stays: Array = (away[0] == 0) & (away[1] == 0)
         return ~stays
@@ -181,6 +193,10 @@ class Line:
             if self.at is not ...:
                 step = float(self.tensor[self.at] - saved)
             return self.forward() - self.here, step
+        except GradientCheckError as error:
+            if error.verdict is not Verdict.FORWARD_RAISES:
+                raise
+            return np.full_like(self.here, np.nan), step  # It is out of where forward is defined.
         finally:
             self.tensor[self.at] = saved
 

@@ -25,7 +25,7 @@ class Pair(Layer):
     def __init__(
         self, forward: Callable[..., Any], backward: Callable[..., Any], others: tuple[Array, ...]
     ) -> None:
-        self._forward, self._backward = forward, backward
+        self.functions = forward, backward
         self._names = _argument_names(forward, 1 + len(others))[1:]
         for name, array in zip(self._names, others, strict=True):
             is_float = array.dtype.kind == "f"
@@ -34,7 +34,7 @@ class Pair(Layer):
     def forward(self, x: Array, *targets: Array) -> Any:
         """The arrays -> y."""
         arrays = [x, *self.arrays(), *targets]
-        y = self._forward(*arrays)
+        y = self.functions[0](*arrays)
         self.remember(y, arrays, x.dtype.kind == "f")
         return y
 
@@ -42,10 +42,10 @@ class Pair(Layer):
         """Dy -> dx; the other gradients are written."""
         dy, arrays, x_is_float = self.recall(dy)
         try:
-            inspect.signature(self._backward).bind(dy, *arrays)
+            inspect.signature(self.functions[1]).bind(dy, *arrays)
         except TypeError:
             arrays = []  # It remembers them itself.
-        found = self._backward(dy, *arrays)
+        found = self.functions[1](dy, *arrays)
         parameters = self.parameters()
         gradients = list(found) if isinstance(found, tuple) else [found]
         if len(gradients) != x_is_float + len(parameters):
@@ -64,7 +64,7 @@ class Pair(Layer):
         return [other.value if isinstance(other, Parameter) else other for other in others]
 
     def __repr__(self) -> str:
-        return f"({_name(self._forward)}, {_name(self._backward)})"
+        return f"({', '.join(map(_name, self.functions))})"
 
 
 def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
@@ -77,4 +77,4 @@ def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function)).removeprefix("<lambda>") or "lambda"
+    return getattr(function, "__qualname__", repr(function))

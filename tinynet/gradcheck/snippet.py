@@ -29,11 +29,13 @@ def snippet(case: Case) -> str:
     settings = f"rng={case.seed}"
     if case.tolerance != 1e-6:
         settings += f", tolerance={case.tolerance:g}"
+    if case.entries != 15_000:
+        settings += f", entries={case.entries}"
     inputs = [_literal(array) for array in case.inputs]
     if isinstance(layer, Pair):
         given = [inputs[0], *map(_literal, layer.arrays())]
         inputs[0] = given[0] if len(given) == 1 else f"({', '.join(given)})"
-        lines = [f"check_gradients({layer!r}, {', '.join(inputs)}, {settings})"]
+        lines = [f"check_gradients({_pair(layer)}, {', '.join(inputs)}, {settings})"]
     else:
         lines = _building("layer", layer)
         if not layer.training:
@@ -172,7 +174,7 @@ def _classes(layer: Layer) -> tuple[set[str], set[str]]:
     """The names that the code uses: those of tinynet, and the user's."""
     ours, theirs = {"check_gradients"}, set()
     if isinstance(layer, Pair):
-        return ours, {repr(layer)}
+        return ours, {_pair(layer)}
     for _, node in layer._nodes():
         name = type(node).__name__
         if isinstance(node, Parameter) or type(node).__module__.startswith("tinynet."):
@@ -180,6 +182,12 @@ def _classes(layer: Layer) -> tuple[set[str], set[str]]:
         else:
             theirs.add(name)
     return ours, theirs
+
+
+def _pair(pair: Pair) -> str:
+    names = [getattr(f, "__qualname__", "") for f in pair.functions]
+    plain = all(part.isidentifier() for name in names for part in name.split("."))
+    return f"({', '.join(names)})" if plain else "(forward, backward)"
 
 
 def is_exact(case: Case) -> bool:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class State:
         self._bits: list[Any] = []
         self._seen: set[int] = set()
         self._given = [*inputs, *(parameter.value for parameter in layer.parameters())]
-        self._keep_all((layer, *generators))
+        self._keep_all((layer, *generators, *module_generators(layer)))
 
     def restore(self) -> None:
         """Puts everything back."""
@@ -69,15 +69,33 @@ class State:
             self._keep_all(value)
         elif isinstance(value, MethodType):
             self._keep(value.__self__)
-        elif isinstance(value, Layer) or (hasattr(value, "__dict__") and not callable(value)):
-            attributes = vars(value)
-            self._restores.append(_dict_restore(attributes, dict(attributes)))
+        elif not isinstance(value, _UNCHANGING):
+            attributes = getattr(value, "__dict__", {})
+            if hasattr(value, "__dict__"):
+                self._restores.append(_dict_restore(attributes, dict(attributes)))
             # A batch that was remembered is forgotten with the next forward anyway.
             self._keep_all(v for name, v in attributes.items() if name != "_remembered")
+            names = [n for cls in type(value).__mro__ for n in getattr(cls, "__slots__", ())]
+            self._keep_all(getattr(value, name, None) for name in names)
 
     def _keep_all(self, values: Iterable[Any]) -> None:
         for value in values:
             self._keep(value)
+
+
+# What has no state of its own, as far as a layer goes.
+_UNCHANGING = (FunctionType, BuiltinFunctionType, ModuleType, type, type(None), int, float, str)
+
+
+def module_generators(layer: Layer) -> list[Any]:
+    """The generators that the methods of the layers reach by a global name."""
+    found = []
+    for _, node in layer._nodes():
+        for method in vars(type(node)).values():
+            if isinstance(method, FunctionType):
+                reached = map(method.__globals__.get, method.__code__.co_names)
+                found += [value for value in reached if isinstance(value, np.random.Generator)]
+    return found
 
 
 class GlobalGenerators:
@@ -100,15 +118,18 @@ class GlobalGenerators:
 
     @classmethod
     @contextmanager
-    def kept(cls) -> Iterator[None]:
-        """Behind the block they stand where they stood before it."""
+    def kept(cls, layer: Layer) -> Iterator[None]:
+        """Behind the block they stand where they stood before it, as do the layer's globals."""
         pythons, numpys = cls.both()
         before = pythons.getstate(), numpys.get_state()
+        restores = [_generator_restore(own.bit_generator) for own in module_generators(layer)]
         try:
             yield
         finally:
             pythons.setstate(before[0])
             numpys.set_state(before[1])
+            for restore in restores:
+                restore()
 
 
 def _array_restore(array: Array, kept: Array) -> Restore:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynet.gradcheck.numeric import elsewhere
 from tinynet.gradcheck.state import GlobalGenerators, State
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.layer import Layer
@@ -44,7 +46,8 @@ class Subject:
     def tensors(self, inputs: Inputs) -> dict[str, Array]:
         """What has a gradient: x, where it is of floats, and the parameters."""
         x = {"x": inputs[0]} if inputs[0].dtype.kind == "f" else {}
-        return x | {path: parameter.value for path, parameter in self.parameters()}
+        values = {path: parameter.value for path, parameter in self.parameters()}
+        return x | {path: value for path, value in values.items() if value.size}
 
     def parameters(self) -> list[tuple[str, Parameter]]:
         """The named parameters; one that is named like what else is watched is told apart."""
@@ -52,6 +55,27 @@ class Subject:
             (f"self.{path}" if path in ("x", "targets", "dy") else path, parameter)
             for path, parameter in self.layer.named_parameters()
         ]
+
+    def stir(self, inputs: Inputs, rng: np.random.Generator) -> None:
+        """Moves all parameters by up to 1 %, as a step of training does; none stays 0.
+
+        Unless forward is not finite then: what is 0 has to stay so in that case.
+        """
+        before = [parameter.value for _, parameter in self.parameters()]
+        moved = [elsewhere(value, rng) if value.size else value for value in before]
+        for (_, parameter), value in zip(self.parameters(), moved, strict=True):
+            parameter.value = value
+        if not self.takes(inputs):
+            for (_, parameter), value in zip(self.parameters(), before, strict=True):
+                parameter.value = value * rng.uniform(0.99, 1.01, value.shape)
+
+    def takes(self, inputs: Inputs) -> bool:
+        """Whether a copy of the layer, as it is now, gives finite numbers for this batch."""
+        try:
+            y = deepcopy(self.layer)(*(array.copy() for array in inputs))
+        except Exception:  # whatever it is that somebody's layer raises
+            return False
+        return bool(np.isfinite(y).all())
 
     def hold(self, inputs: Inputs) -> None:
         """Takes the state as it is now for the one that every forward starts from."""
@@ -66,8 +90,7 @@ class Subject:
         except Exception as error:
             raise self.error(
                 Verdict.FORWARD_RAISES,
-                f"forward raised {error!r} for x of shape {inputs[0].shape}, "
-                "having accepted another batch",
+                f"forward raised {error!r} for x of shape {inputs[0].shape}{self.before}",
             ) from error
         if y.dtype != np.float64 and inputs[0].dtype == np.float64:
             raise self.error(
@@ -98,9 +121,10 @@ class Subject:
         try:
             dx = self.layer.backward() if is_loss else self.layer.backward(handed)
         except Exception as error:
+            hint = ": backward of a loss takes no dy" if is_loss else self.before
             raise self.error(
                 Verdict.BACKWARD_RAISES,
-                f"backward raised {error!r} for x of shape {inputs[0].shape}{self.before}",
+                f"backward raised {error!r} for x of shape {inputs[0].shape}{hint}",
             ) from error
         self.before = f", after one of shape {inputs[0].shape}"
         self._demand_unchanged("backward", given, self._snapshot(inputs))

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     NOT_LINEAR = "backward is not linear in dy"
     WRONG = "a gradient is wrong"
     OTHER_BATCH = "a gradient is wrong for another batch size"
+    WITHOUT_DX = "backward_parameters differs from backward"
     LAYOUT = "the layout of x in memory matters"
     UNINFORMATIVE = "forward is too flat or too noisy to judge"
 
