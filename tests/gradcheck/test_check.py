@@ -604,6 +604,15 @@ class TestBatchesThatNobodyGave:
         report = check_gradients(Log(np.log, lambda x: 1 / x), x)
         assert report.informative == 1
 
+    def test_no_other_batch_at_all_is_fine(self) -> None:
+        class OnlyThese(Linear):
+            def forward(self, x: Array) -> Array:
+                if not np.allclose(x, X, atol=0.1):
+                    raise ValueError
+                return super().forward(x)
+
+        check_gradients(OnlyThese(), X)
+
     def test_a_matrix_inverse_has_no_batch_axis(self) -> None:
         class Inverse(Layer):
             def forward(self, x: Array) -> Array:
@@ -614,6 +623,35 @@ class TestBatchesThatNobodyGave:
                 return np.asarray(-self.y.T @ dy @ self.y.T)
 
         check_gradients(Inverse(), np.eye(4) + 0.1 * X[:4])
+
+
+class TestWithoutDx:
+    """`backward_parameters`, which a network calls for its first layer with parameters."""
+
+    @pytest.mark.parametrize(
+        ("write", "sentence"),
+        [
+            (lambda _: None, r"gave no gradient of weight of the shape \(4, 3\)"),
+            (
+                lambda layer: setattr(layer.weight, "grad", np.zeros(3)),
+                r"gave no gradient of weight of the shape \(4, 3\)",
+            ),
+            (lambda layer: layer.nothing, r"raised AttributeError\("),
+        ],
+    )
+    def test_has_to_write_every_gradient(self, write: Callable[[Any], None], sentence: str) -> None:
+        class Alone(Linear):
+            def backward_parameters(self, dy: Array) -> None:  # noqa: ARG002
+                write(self)
+
+        with pytest.raises(GradientCheckError, match=f"backward_parameters {sentence}") as error:
+            check_gradients(Alone(), X)
+        assert error.value.verdict is Verdict.WITHOUT_DX
+        assert error.value.cause is None
+
+    def test_is_checked_for_an_x_of_integers_too(self) -> None:
+        model = Sequential([Rescale(0.5), Dense(4, 2, rng=0)])
+        check_gradients(model, np.arange(20).reshape(5, 4))
 
 
 class TestStartingValues:

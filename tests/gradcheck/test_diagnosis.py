@@ -9,6 +9,7 @@ from bug_zoo import keeping, products
 from bug_zoo.right import (
     BatchNorm,
     Convolution,
+    Embedding,
     Gain,
     Linear,
     MeanSquare,
@@ -56,6 +57,23 @@ class TestAFactor:
         assert error.cause is Cause.FACTOR
         assert error.certain
         assert f"every entry is {said} the right one" in str(error)
+
+    def test_of_integers_is_tried_with_other_parameters(self) -> None:
+        class Doubled(Embedding):
+            def backward(self, dy: Array) -> Any:
+                super().backward(dy)
+                assert self.table.grad is not None
+                self.table.grad = 2 * self.table.grad
+
+        error = failure(Doubled(), np.array([0, 1, 2, 3, 4, 1, 0]))
+        assert error.cause is Cause.FACTOR
+        assert error.certain
+
+    def test_that_follows_the_numbers_is_not_called_constant(self) -> None:
+        error = failure(altered(Tanh, lambda layer, dx: dx * np.abs(layer.x).sum())())
+        assert error.cause is Cause.FACTOR_OF_A_TENSOR
+        assert not error.certain
+        assert "times the right one here, and another time with other numbers" in str(error)
 
     def test_that_follows_the_batch_is_a_factor_n(self) -> None:
         error = failure(altered(Tanh, lambda _, dx: len(dx) * dx)())
@@ -351,4 +369,5 @@ def test_a_mask_that_is_missing_and_more_is_unknown() -> None:
             return dy * np.where(self.x > 0, np.cos(self.x), 0.5 + self.x)
 
     assert failure(Crooked()).cause is None
-    assert failure(Crooked(), np.zeros((7, 4))).cause is None
+    some = np.where(np.arange(4) < 1, 0.5, np.zeros((7, 4)))
+    assert not failure(Crooked(), some).certain

@@ -153,6 +153,15 @@ class TestDerivative:
 
         assert line(f, [1.0], [1.0]).derivative(5.0, 1e-6, 1.0).value == pytest.approx(2)
 
+    def test_passes_on_what_is_wrong_with_forward_itself(self) -> None:
+        def f(x: Array) -> Array:
+            if x[0] != 1:
+                raise GradientCheckError("single", verdict=Verdict.DTYPE, layer="f")
+            return np.asarray(x)
+
+        with pytest.raises(GradientCheckError, match="single"):
+            line(f, [1.0], [1.0]).slopes(0.1)
+
     def test_difference_is_what_the_error_does_not_cover(self) -> None:
         measured = Derivative(2.0, 0.5)
         assert measured.difference(2.5) == 0

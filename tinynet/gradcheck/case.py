@@ -28,8 +28,9 @@ class Case:
 
     @property
     def has_batch_axis(self) -> bool:
-        """Whether axis 0 of x is the batch; a lone row may be one sample, a function is free."""
-        return self.inputs[0].ndim > 1 and not isinstance(self.layer, Pair)
+        """Whether axis 0 of x is the batch: one row of floats may be a sample."""
+        x = self.inputs[0]
+        return (x.ndim > 1 or x.dtype.kind != "f") and not isinstance(self.layer, Pair)
 
     def take(self, rows: Array) -> tuple[Array, ...]:
         """The inputs with these samples, of x and of targets that have one for each."""

@@ -102,18 +102,33 @@ class _Examination:
         layer = self.subject.layer
         if type(layer).backward_parameters is Layer.backward_parameters:
             return
+        for _, parameter in self.subject.parameters():
+            parameter.grad = None
         self.subject.forward(self.inputs)
-        layer.backward_parameters(run.dy.copy())
-        for name, parameter in self.subject.parameters():
-            if parameter.grad is not None and parameter.value.size:
-                self.demand_equal(
+        try:
+            layer.backward_parameters(run.dy.copy())
+        except Exception as error:
+            message = f"backward_parameters raised {error!r}"
+            raise self.subject.error(Verdict.WITHOUT_DX, message) from error
+        found = {name: parameter.grad for name, parameter in self.subject.parameters()}
+        for name, expected in run.gradients.items():
+            if name == "x":
+                continue
+            gradient = found[name]
+            if gradient is None or np.shape(gradient) != expected.shape:
+                raise self.subject.error(
                     Verdict.WITHOUT_DX,
-                    f"backward_parameters gave the gradient of {name}",
-                    name,
-                    parameter.grad,
-                    run.gradients[name],
-                    self.room(run, name, run.gradients[name]),
+                    f"backward_parameters gave no gradient of {name} of the shape {expected.shape}",
+                    parameter=name,
                 )
+            self.demand_equal(
+                Verdict.WITHOUT_DX,
+                f"backward_parameters gave the gradient of {name}",
+                name,
+                gradient,
+                expected,
+                self.room(run, name, expected),
+            )
 
     def demand_kept(self, run: Run) -> None:
         """What was returned is still there after later calls."""
