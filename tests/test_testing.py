@@ -112,6 +112,22 @@ class TestCheckLayer:
         with pytest.raises(InputError, match=r"check_layer expects dict\(\) to be a layer, got {}"):
             check_layer(dict, ("N",))  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ({"factory": Gain()}, r"a class or function that makes a layer, got Gain\(g="),
+            ({"factory": 3}, "a class or function that makes a layer, got 3"),
+            ({"shapes": "N"}, r"shapes to be a pattern such as \(.* or a strategy .*, got 'N'"),
+            ({"shapes": 3}, r"shapes to be a pattern such as \(.* or a strategy .*, got 3"),
+            ({"x": floats((2, 2))}, "x to be a function from a shape to a strategy, got"),
+            ({"targets": np.ones(3)}, "targets to be a function from a shape to a strategy, got"),
+            ({"informative": 2}, "informative to be a share from 0 to 1, got 2"),
+        ],
+    )
+    def test_refuses_other_arguments(self, arguments: Any, sentence: str) -> None:
+        with pytest.raises(InputError, match=f"^check_layer expects {sentence}"):
+            check_layer(**({"factory": Gain, "shapes": ("N", 4)} | arguments))
+
     def test_a_factory_needs_no_name(self) -> None:
         class Make:
             def __call__(self, scale: float) -> Layer:

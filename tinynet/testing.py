@@ -166,16 +166,18 @@ def check_layer(
     `factory` takes by the name of an axis it is given; further arguments follow by keyword, as
     values or as strategies. `x` and, for a loss, `targets` give a strategy for a shape.
 
-    How many examples are drawn is up to Hypothesis' settings.
+    How many examples are drawn is up to Hypothesis' settings. For a constructor with an argument
+    of one of these names, or with **arguments, write a function around it.
 
     Raises:
         GradientCheckError: for the smallest configuration that fails; also where less than the
             share `informative` of all entries could be judged.
-        InputError: the factory makes something else than a layer.
+        InputError: an argument is of another kind, or the factory makes no layer.
 
     >>> from tinynet import Dense
     >>> check_layer(Dense, shapes=("N", "in_features"), out_features=sizes)
     """
+    _demand_arguments(factory, shapes, x, targets, informative)
     failed: list[tuple[LayerCase, Case]] = []
     reports: list[Report] = []
     drawn = layer_cases(factory, shapes, x, targets, **configuration)
@@ -208,6 +210,28 @@ def check_layer(
         explained.add_note(f"The smallest configuration that fails: {smallest!r}")
         raise explained from error.__cause__
     _demand_informative(factory, reports, informative)
+
+
+def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any, informative: float) -> None:
+    if not callable(factory) or isinstance(factory, Layer):
+        raise InputError(
+            f"check_layer expects a class or function that makes a layer, got {factory!r}"
+        )
+    if isinstance(shapes, str) or not isinstance(shapes, Sequence | st.SearchStrategy):
+        raise InputError(
+            'check_layer expects shapes to be a pattern such as ("N", "features") or a strategy '
+            f"of shapes, got {shapes!r}"
+        )
+    for name, value in (("x", x), ("targets", targets)):
+        if value is not None and (not callable(value) or isinstance(value, st.SearchStrategy)):
+            raise InputError(
+                f"check_layer expects {name} to be a function from a shape to a strategy, "
+                f"got {value!r}"
+            )
+    if not 0 <= informative <= 1:
+        raise InputError(
+            f"check_layer expects informative to be a share from 0 to 1, got {informative!r}"
+        )
 
 
 def _demand_informative(

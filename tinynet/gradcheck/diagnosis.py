@@ -84,7 +84,9 @@ def diagnose(case: Case, error: GradientCheckError) -> Diagnosis:
         n = len(case.inputs[0])
         twice = replace(stirred, inputs=case.take(np.maximum(np.arange(n) - 1, 0)))
         if n > 1 and Trial(twice).is_right(name):
-            sentence = f"it is right for {n} samples alone, as if that number were written out"
+            sentence = (
+                f"it is right for {n} samples, and wrong for one more, as if {n} were written out"
+            )
             return Diagnosis(Cause.FIXED_SIZE, True, sentence)
         stirred = replace(stirred, inputs=case.larger())
     by_dy = _dependence_on_dy(stirred, name)

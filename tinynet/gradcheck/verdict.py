@@ -47,7 +47,7 @@ class Cause(StrEnum):
     NOT_FROM_DY = "a term that does not come from dy"
     BENT = "dy is clipped or bent"
     STALE = "a stale cache"
-    FIXED_SIZE = "made for one batch size"
+    FIXED_SIZE = "right for some batch sizes only"
     ADDED = "added to instead of written"
     IN_PLACE = "changed in place"
     REUSED = "a returned array is used again"
