@@ -43,9 +43,7 @@ class Trial:
         for inputs in before:
             self.run(tuple(array.copy() for array in inputs))
         if moved:
-            rng = np.random.default_rng(case.seed)
-            for _, parameter in self.subject.parameters():
-                parameter.value *= rng.uniform(0.99, 1.01, parameter.value.shape)
+            self.subject.stir(self.inputs, np.random.default_rng(case.seed))
         self.hold()
 
     def hold(self) -> None:

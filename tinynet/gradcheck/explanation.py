@@ -111,7 +111,11 @@ def _inner_cases(case: Case) -> Iterator[tuple[str, Case]]:
         return
     for path, (*inputs, y) in ((path, call) for path, call in seen.items() if call):
         arrays = all(isinstance(array, np.ndarray) and array.size for array in inputs)
-        if arrays and (len(inputs) == 1 or (len(inputs) == 2 and np.ndim(y) == 0)):
+        if (
+            arrays
+            and inputs[0].ndim
+            and (len(inputs) == 1 or (len(inputs) == 2 and np.ndim(y) == 0))
+        ):
             yield path, replace(case, layer=children[path], inputs=tuple(inputs))
 
 
@@ -140,9 +144,8 @@ def _smallest(case: Case, error: GradientCheckError) -> tuple[Case, GradientChec
 
 
 def _fewer_samples(case: Case) -> Iterator[Case]:
-    n = len(case.inputs[0]) if case.inputs[0].ndim else 1
     if case.has_batch_axis:
-        for fewer in range(1, min(n, 4)):
+        for fewer in range(1, min(len(case.inputs[0]), 4)):
             yield replace(case, inputs=case.take(np.arange(fewer)))
 
 

@@ -121,7 +121,8 @@ class Subject:
         try:
             dx = self.layer.backward() if is_loss else self.layer.backward(handed)
         except Exception as error:
-            hint = ": backward of a loss takes no dy" if is_loss else self.before
+            wants_dy = is_loss and isinstance(error, TypeError)
+            hint = ": backward of a loss takes no dy" if wants_dy else self.before
             raise self.error(
                 Verdict.BACKWARD_RAISES,
                 f"backward raised {error!r} for x of shape {inputs[0].shape}{hint}",
