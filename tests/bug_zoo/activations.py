@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from bug_zoo.right import (
     Dropout,
     LogSoftmax,
@@ -15,7 +16,6 @@ from bug_zoo.right import (
     Tanh,
 )
 from bug_zoo.specimen import bug, normal
-
 from tinynet import Array, Layer
 from tinynet.gradcheck import Cause
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+
 from bug_zoo.right import (
     BatchNorm,
     Embedding,
@@ -14,7 +15,6 @@ from bug_zoo.right import (
     TwoWays,
 )
 from bug_zoo.specimen import bug, labels, normal
-
 from tinynet import Array
 from tinynet.gradcheck import Cause
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+
 from bug_zoo.right import Convolution, Gain, Linear, Norm, OverTime, SquareLinear
 from bug_zoo.specimen import bug, normal
-
 from tinynet import Array
 from tinynet.gradcheck import Cause
 
