@@ -208,7 +208,7 @@ def check_layer(
         smallest, case = failed[-1]
         explained = explain(case, error)
         explained.add_note(f"The smallest configuration that fails: {smallest!r}")
-        raise explained from error.__cause__
+        raise explained.with_traceback(None) from error.__cause__
     _demand_informative(factory, reports, informative)
 
 
