@@ -269,7 +269,7 @@ def test_the_error_carries_where_and_both_values() -> None:
     assert error.analytic == pytest.approx(-error.numeric)
     assert 0 < error.error < 1e-8
     assert f"backward gave {error.analytic:.10g}" in str(error)
-    assert f"central differences give {error.numeric:.10g}" in str(error)
+    assert f"central differences give {error.numeric:.10g} ± {error.error:.0e}\n" in str(error)
     assert [index for index, *_ in error.around] == [(i, j) for i in (1, 2, 3) for j in (0, 1, 2)]
     wrong = [index for index, a, n in error.around if a != pytest.approx(n, rel=1e-6)]
     assert wrong == [(2, 1)]

@@ -108,7 +108,7 @@ class Comparison:
         return self.subject.error(
             Verdict.WRONG,
             f"gradient of {self.name} at index {index}: backward gave {analytic:.10g}, "
-            f"central differences give {measured.value:.10g}",
+            f"central differences give {measured.value:.10g} ± {measured.error:.0e}",
             parameter=self.name,
             index=index,
             analytic=analytic,
