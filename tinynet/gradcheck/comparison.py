@@ -132,8 +132,8 @@ class Comparison:
         """
         size = np.maximum(np.abs(self.tensor), self.usual or 1.0)
         # All different, so that no two wrong entries cancel, and none near 0.
-        weights = size * rng.choice([-1.0, 1.0], size.shape)
-        weights *= rng.uniform(0.5, 1.5, size.shape)
+        signs = rng.choice([-1.0, 1.0], size.shape)
+        weights = size * signs * rng.uniform(0.5, 1.5, size.shape)
         flat = rng.permutation(size.size)
         excess = self.excess(weights, flat)
         self.directions += 1
