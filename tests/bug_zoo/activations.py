@@ -36,7 +36,7 @@ class ReluMaskTurned(ReLU):
 
 @bug(Cause.UPSTREAM, ROWS)
 class ReluIgnoresUpstream(ReLU):
-    def backward(self, dy: Array) -> Any:  # noqa: ARG002
+    def backward(self, dy: Array) -> Any:  # noqa: ARG002 (the bug)
         return (self.x > 0).astype(float)
 
 
@@ -68,7 +68,7 @@ class SigmoidOfX(Sigmoid):
 
 @bug(Cause.UPSTREAM, ROWS)
 class SigmoidIgnoresUpstream(Sigmoid):
-    def backward(self, dy: Array) -> Any:  # noqa: ARG002
+    def backward(self, dy: Array) -> Any:  # noqa: ARG002 (the bug)
         return self.y * (1 - self.y)
 
 

@@ -229,7 +229,7 @@ class SecondWayOnly(TwoWays):
     def backward(self, dy: Array) -> Any:
         dx = self.first.backward(dy)
         dx = self.second.backward(dy)
-        return dx  # noqa: RET504
+        return dx  # noqa: RET504 (the bug)
 
 
 @bug(Cause.LAST_BRANCH, normal(4, 4, 3))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bug_zoo import activations, keeping, losses, products
+from bug_zoo import activations, keeping, losses, products, starts
 from bug_zoo.right import Function, Gain, Linear, MeanSquare
 
 from tinynet import (
@@ -658,33 +658,12 @@ class TestStartingValues:
     """Parameters often start where bugs hide: at 0, at 1, at the identity."""
 
     def test_a_weight_of_zero_hides_nothing(self) -> None:
-        class ReZero(Layer):
-            def __init__(self) -> None:
-                self.a = Parameter(np.zeros(1))
-
-            def forward(self, x: Array) -> Array:
-                self.t = np.tanh(x)
-                return np.asarray(x + self.a.value * self.t)
-
-            def backward(self, dy: Array) -> Array:
-                self.a.grad = np.array([(dy * self.t).sum()])
-                return dy.copy()
-
         with pytest.raises(GradientCheckError, match="gradient of x at index"):
-            check_gradients(ReZero(), X)
+            check_gradients(starts.ReZeroStraightOnly(), X)
 
     def test_an_identity_hides_no_transpose(self) -> None:
-        class Identity(Linear):
-            def __init__(self) -> None:
-                super().__init__(4, 4)
-                self.weight = Parameter(np.eye(4))
-
-            def backward(self, dy: Array) -> Any:
-                super().backward(dy)
-                return dy @ self.weight.value
-
         with pytest.raises(GradientCheckError) as error:
-            check_gradients(Identity(), X)
+            check_gradients(starts.IdentityWithoutTranspose(), X)
         assert error.value.cause is Cause.TRANSPOSE
 
     def test_what_has_to_be_zero_stays_zero(self) -> None:

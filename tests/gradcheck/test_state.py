@@ -50,6 +50,8 @@ class Keeper(Layer):
 
 
 class Helper:
+    itself: Any
+
     def __init__(self) -> None:
         self.steps = 0
 
@@ -59,6 +61,10 @@ class Helper:
 
 class Counter(Layer):
     calls = 0
+    dense: Any
+    views: Any
+    table: Any
+    helper: Any
 
     def forward(self, x: Array) -> Array:
         self.calls += 1
@@ -126,8 +132,8 @@ def test_generators_are_found_in_helpers_and_in_the_module() -> None:
 
 def test_x_and_parameters_are_left_alone_also_behind_a_view() -> None:
     layer, x = Counter(), np.zeros((2, 3))
-    dense = layer.dense = Dense(2, 2, rng=0)  # type: ignore[attr-defined]
-    layer.views = [x.T, dense.weight.value.T]  # type: ignore[attr-defined]
+    dense = layer.dense = Dense(2, 2, rng=0)
+    layer.views = [x.T, dense.weight.value.T]
     state = State(layer, (x,))
     x += 1
     dense.weight.value[...] = 5
@@ -138,15 +144,15 @@ def test_x_and_parameters_are_left_alone_also_behind_a_view() -> None:
 
 def test_a_read_only_array_needs_no_putting_back() -> None:
     layer = Counter()
-    layer.table = np.zeros(3)  # type: ignore[attr-defined]
-    layer.table.setflags(write=False)  # type: ignore[attr-defined]
+    layer.table = np.zeros(3)
+    layer.table.setflags(write=False)
     State(layer, ()).restore()
 
 
 def test_what_holds_itself_is_no_trouble() -> None:
     layer, helper = Counter(), Helper()
-    helper.itself = helper  # type: ignore[attr-defined]
-    layer.helper = helper  # type: ignore[attr-defined]
+    helper.itself = helper
+    layer.helper = helper
     state = State(layer, ())
     helper.step()
     state.restore()

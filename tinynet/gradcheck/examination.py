@@ -15,7 +15,7 @@ from tinynet.gradcheck.comparison import Comparison, moved, unravel
 from tinynet.gradcheck.layouts import layouts
 from tinynet.gradcheck.numeric import rms
 from tinynet.gradcheck.report import Report, TensorReport
-from tinynet.gradcheck.subject import Run, Subject
+from tinynet.gradcheck.subject import Inputs, Run, Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict
 from tinynet.layer import Layer
 from tinynet.parameter import Array
@@ -60,7 +60,7 @@ class _Examination:
             self.demand_linear(run)
             held.append("linear in dy")
         self.demand_same_without_dx(run)
-        self.demand_kept(run)
+        self.demand_kept(run, others)
         held.append("what is returned stays")
         report.tensors = self.compare(run)
         if self.case.has_batch_axis and subject.takes(self.case.larger()):
@@ -130,10 +130,9 @@ class _Examination:
                 self.room(run, name, expected),
             )
 
-    def demand_kept(self, run: Run) -> None:
-        """What was returned is still there after later calls."""
-        other = self.case.other_batches()[-1]
-        if self.subject.takes(other):
+    def demand_kept(self, run: Run, others: list[Inputs]) -> None:
+        """What was returned is still there after later calls, also for another batch."""
+        for other in others[-1:]:
             self.subject.differentiate(other, self.rng)
         name = run.overwritten()
         if name:

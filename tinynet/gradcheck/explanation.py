@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.diagnosis import UNKNOWN, Diagnosis, diagnose
+from tinynet.gradcheck.diagnosis import UNKNOWN, diagnose
 from tinynet.gradcheck.evidence import Trial
 from tinynet.gradcheck.examination import examine
+from tinynet.gradcheck.hypotheses import Diagnosis
 from tinynet.gradcheck.snippet import LITERAL, drawn, is_exact, snippet
 from tinynet.gradcheck.subject import Subject
 from tinynet.gradcheck.verdict import GradientCheckError, Verdict

@@ -70,11 +70,11 @@ class State:
         elif isinstance(value, MethodType):
             self._keep(value.__self__)
         elif not isinstance(value, _UNCHANGING):
-            attributes = getattr(value, "__dict__", {})
             if hasattr(value, "__dict__"):
+                attributes = vars(value)
                 self._restores.append(_dict_restore(attributes, dict(attributes)))
-            # A batch that was remembered is forgotten with the next forward anyway.
-            self._keep_all(v for name, v in attributes.items() if name != "_remembered")
+                # A batch that was remembered is forgotten with the next forward anyway.
+                self._keep_all(v for name, v in attributes.items() if name != "_remembered")
             names = [n for cls in type(value).__mro__ for n in getattr(cls, "__slots__", ())]
             self._keep_all(getattr(value, name, None) for name in names)
 
