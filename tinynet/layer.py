@@ -18,25 +18,23 @@ steps. The price: one layer object stands at one place in a network only.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
 from types import EllipsisType
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from tinynet.arguments import InputError
-from tinynet.parameter import Array, Parameter
+from tinynet.arguments import InputError, whole_number
+from tinynet.parameter import Array
+from tinynet.tree import Tree
 
 
-class Layer(ABC):
-    """The contract: subclasses write `forward` and `backward`, all else is here.
+class Layer(Tree, ABC):
+    """The contract: subclasses write `forward` and `backward`, all else is here or in `Tree`.
 
     Parameters and sub-layers assigned as plain attributes (also in lists, tuples and dicts) are
     found by themselves, in the order of definition, and named by their attribute path.
 
+    >>> from tinynet import Parameter
     >>> class Gain(Layer):
     ...     def __init__(self, features):
     ...         self.gain = Parameter(np.ones(features))
@@ -51,10 +49,6 @@ class Layer(ABC):
     >>> Gain(3).named_parameters()
     [('gain', Parameter(shape=(3,), dtype=float32))]
     """
-
-    training: bool = True
-    dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
-    _remembered: tuple[Any, ...] | None = None
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -81,84 +75,28 @@ class Layer(ABC):
         self._remembered = None  # Should forward fail, no backward is left for the batch before.
         return self.forward(*args, **kwargs)
 
-    # What is inside
-
     @final
-    def parameters(self) -> list[Parameter]:
-        """Every parameter in the tree of layers, in the order of definition."""
-        return [parameter for _, parameter in self.named_parameters()]
+    def predict(self, x: Array, batch_size: int = 1024) -> Array:
+        """Returns y for any number of samples, in evaluation mode, `batch_size` at a time.
 
-    @final
-    def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Every parameter with its attribute path, such as `layers.0.weight`."""
-        return [(path, node) for path, node in self._nodes() if isinstance(node, Parameter)]
-
-    @final
-    def train(self) -> Self:
-        """Sets training mode in the whole tree and returns the layer."""
-        return self._set_training(mode=True)
-
-    @final
-    def eval(self) -> Self:
-        """Sets evaluation mode in the whole tree and returns the layer."""
-        return self._set_training(mode=False)
-
-    @final
-    def astype(self, dtype: DTypeLike) -> Self:
-        """A copy, with the parameters and the float arrays among the attributes in `dtype`.
+        The modes of the layers are afterwards what they were; a pending `backward` is forgotten.
+        One sample is a batch of one: `model.predict(images[7:8])[0]`.
 
         Raises:
-            InputError: `dtype` is not a float type.
+            InputError: batch_size is below 1, or x is not what the first layer expects.
+
+        >>> from tinynet import ReLU
+        >>> ReLU().predict(np.array([[-1.0], [0.0], [1.0]]), batch_size=2)
+        array([[0.],
+               [0.],
+               [1.]])
         """
-        dtype = np.dtype(dtype)
-        if dtype.kind != "f":
-            raise InputError(f"{self!r}.astype expects a float dtype, got {dtype}")
-        copy = deepcopy(self)
-        for _, node in copy._nodes():
-            if isinstance(node, Parameter):
-                node.value, node.grad = node.value.astype(dtype), None
-            else:
-                node.dtype = dtype
-                for name, value in vars(node).items():
-                    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                        setattr(node, name, value.astype(dtype))
-        return copy
-
-    def __repr__(self) -> str:
-        inside = (
-            f"{name}={value.value.shape if isinstance(value, Parameter) else value!r}"
-            for name, value in vars(self).items()
-            if isinstance(value, Parameter | Layer)
-        )
-        return f"{type(self).__name__}({', '.join(inside)})"
-
-    @final
-    def _layers(self) -> list["Layer"]:
-        return [node for _, node in self._nodes() if isinstance(node, Layer)]
-
-    @final
-    def _nodes(self) -> Iterator[tuple[str, "Parameter | Layer"]]:
-        """This layer and all layers and parameters below it, each with its attribute path."""
-        return _descend("", self, {})
-
-    @final
-    def _set_training(self, *, mode: bool) -> Self:
-        for layer in self._layers():
-            layer.training = mode
-        return self
-
-    @final
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode inside the block, the former modes and nothing remembered behind it."""
-        modes = [(layer, layer.training) for layer in self._layers()]
-        self.eval()
-        try:
-            yield
-        finally:
-            for layer, mode in modes:
-                layer.training = mode
-                layer._remembered = None
+        self.check_input(x, "N", ..., integers=True)
+        batch_size = whole_number("predict", "batch_size", batch_size)
+        with self._evaluating():
+            # An x of no samples is one empty batch: y has its shape and dtype all the same.
+            starts = range(0, max(len(x), 1), batch_size)
+            return np.concatenate([self(x[start : start + batch_size]) for start in starts])
 
     # What forward and backward are made of
 
@@ -221,33 +159,6 @@ class Layer(ABC):
         if dtype is not None and dtype.kind == "f":
             dy = dy.astype(dtype, copy=False)
         return dy, *kept
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy or a pickle of a layer carries no batch.
-        return {name: value for name, value in vars(self).items() if name != "_remembered"}
-
-
-def _descend(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str, Any]]:
-    items: Iterable[tuple[Any, Any]]
-    if isinstance(value, Parameter | Layer):
-        if id(value) in seen:
-            raise InputError(
-                "a network expects each layer and parameter at one place only, "
-                f"got a {type(value).__name__} at {seen[id(value)]} and again at {path}: "
-                "backward at one would overwrite the gradient of the other, so make a second object"
-            )
-        seen[id(value)] = path or "the top"
-        yield path, value
-        items = vars(value).items() if isinstance(value, Layer) else ()
-    else:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, item in items:
-        # What was remembered of a batch is no part of the layer.
-        if isinstance(item, _MAY_HOLD) and name != "_remembered":
-            yield from _descend(f"{path}.{name}" if path else f"{name}", item, seen)
-
-
-_MAY_HOLD = (Parameter, Layer, list, tuple, dict)
 
 
 def _fits(shape: tuple[int, ...], pattern: tuple[int | str | EllipsisType, ...]) -> bool:

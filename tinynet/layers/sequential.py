@@ -65,28 +65,6 @@ class Sequential(Layer):
         dy, _ = self.recall(dy)
         self._chain(dy, down_to_x=False)
 
-    def predict(self, x: Array, batch_size: int = 1024) -> Array:
-        """Returns y for any number of samples, in evaluation mode, `batch_size` at a time.
-
-        The modes of the layers are afterwards what they were; a pending `backward` is forgotten.
-        One sample is a batch of one: `model.predict(images[7:8])[0]`.
-
-        Raises:
-            InputError: batch_size is below 1, or x is not what the first layer expects.
-
-        >>> from tinynet import ReLU
-        >>> Sequential([ReLU()]).predict(np.array([[-1.0], [0.0], [1.0]]), batch_size=2)
-        array([[0.],
-               [0.],
-               [1.]])
-        """
-        self.check_input(x, "N", ..., integers=True)
-        batch_size = whole_number("predict", "batch_size", batch_size)
-        with self._evaluating():
-            # An x of no samples is one empty batch: y has its shape and dtype all the same.
-            starts = range(0, max(len(x), 1), batch_size)
-            return np.concatenate([self(x[start : start + batch_size]) for start in starts])
-
     def summary(self, x_or_shape: Array | Sequence[int]) -> None:
         """Prints each layer with its output shape and number of parameters, and the totals.
 

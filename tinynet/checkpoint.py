@@ -1,0 +1,161 @@
+"""A checkpoint is a state in a file, which is whole or not there."""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynet.arguments import InputError
+from tinynet.npz import KINDS, make_manifest, open_npz, write_npz
+from tinynet.parameter import Array
+from tinynet.state import State
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written or read: names the file, what was expected and what came."""
+
+    def __init__(self, path: object, sentence: object) -> None:
+        super().__init__(f"{path}: {sentence}")
+
+
+def write(path: str | Path, state: State) -> None:
+    """Writes a state into a file; what stood there before stays until the new one is proven whole.
+
+    A temporary file beside the target is written, flushed to the disk, read back and proven, then
+    renamed, which replaces the target in one step.
+
+    Raises:
+        CheckpointError: the file cannot be written, or the state holds what no file can.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    tensors: dict[str, Array] = {}
+    try:
+        _demand_folder(target.parent)
+        manifest = make_manifest(_packed(state, "", tensors), tensors)
+        try:
+            with temporary.open("xb") as file:
+                write_npz(file, manifest, tensors)
+                file.flush()
+                os.fsync(file.fileno())
+            _prove(temporary, manifest)
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+    except (OSError, InputError) as error:
+        kept = "; the file that stands there is as it was" if target.is_file() else ""
+        raise CheckpointError(path, f"could not be written: {error}{kept}") from error
+
+
+def read(path: str | Path) -> State:
+    """Returns the state that a checkpoint holds, each tensor proven by its SHA-256.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, cut off, or was not written by `write`.
+    """
+    path = Path(path)
+    try:
+        _demand_file(path)
+        with path.open("rb") as file, open_npz(file) as (_, body, members):
+            tensors = dict(members)
+        return _unpacked_state(body["state"], tensors)
+    except (OSError, InputError) as error:
+        raise CheckpointError(path, error) from error
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[State]:
+    """The state of a file; what is refused of it inside the block is a CheckpointError."""
+    state = read(path)
+    try:
+        yield state
+    except InputError as error:
+        holds = f" (the file is of {state['network']})" if "network" in state else ""
+        raise CheckpointError(path, f"{error}{holds}") from error
+
+
+def _demand_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"expected the folder {folder}, got none")
+
+
+def _demand_file(path: Path) -> None:
+    if not path.exists():
+        raise InputError("expected a checkpoint file, got nothing there")
+    # To open a pipe would wait for its other end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError("expected a checkpoint file, got something else")
+
+
+def _prove(path: Path, manifest: bytes) -> None:
+    with path.open("rb") as file, open_npz(file) as (read_back, _, members):
+        if read_back != manifest:
+            raise InputError("expected to read back what was written, got something else")
+        for _ in members:
+            pass  # each is held against its SHA-256
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(PermissionError):  # Windows opens no folder, and needs no such step
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _packed(value: Any, path: str, tensors: dict[str, Array]) -> Any:
+    """The state as JSON has it, with {"tensor": name} for each array, which goes to `tensors`."""
+    if isinstance(value, np.ndarray):
+        _demand_storable(value, path, tensors)
+        little = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False)
+        tensors[path] = little
+        return {"tensor": path}
+    if isinstance(value, dict):
+        if "tensor" in value:
+            raise InputError(
+                f"expected no key named 'tensor', which stands for an array, at {path}"
+            )
+        return {
+            name: _packed(item, f"{path}/{name}" if path else name, tensors)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_packed(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]
+    return value
+
+
+def _demand_storable(array: Array, path: str, tensors: dict[str, Array]) -> None:
+    if array.dtype.kind not in KINDS:
+        raise InputError(f"expected arrays of numbers, got {array.dtype} at {path}")
+    strange = {"", ".", ".."} & set(path.split("/")) or "\\" in path or not path.isprintable()
+    if strange or path in tensors:
+        raise InputError(f"expected a name of its own for each array, got {path!r}")
+
+
+def _unpacked_state(tree: Any, tensors: dict[str, Array]) -> State:
+    state = _unpacked(tree, tensors)
+    if tensors or not isinstance(state, dict):
+        raise InputError(f"expected a state with every tensor, got {len(tensors)} left over")
+    return state
+
+
+def _unpacked(value: Any, tensors: dict[str, Array]) -> Any:
+    """The state with its arrays in place, each taken out of `tensors`."""
+    if isinstance(value, dict):
+        if "tensor" in value:
+            name = value["tensor"]
+            if not isinstance(name, str) or name not in tensors:
+                raise InputError(f"expected a state with each tensor once, got {name!r}")
+            return tensors.pop(name)
+        return {name: _unpacked(item, tensors) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_unpacked(item, tensors) for item in value]
+    return value
