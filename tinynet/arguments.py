@@ -28,8 +28,10 @@ def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
     return number
 
 
-def finite_number(who: str, name: str, value: Any, *, at_least: float = -math.inf) -> float:
-    """Returns `value` as a float, or raises InputError if it is not finite or below `at_least`.
+def finite_number(
+    who: str, name: str, value: Any, *, at_least: float = -math.inf, below: float = math.inf
+) -> float:
+    """Returns `value` as a float, or raises InputError if it is not finite or out of bounds.
 
     >>> finite_number("SGD", "learning_rate", float("nan"), at_least=0)
     Traceback (most recent call last):
@@ -39,7 +41,8 @@ def finite_number(who: str, name: str, value: Any, *, at_least: float = -math.in
         number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and number >= at_least):
-        bound = "" if at_least == -math.inf else f" >= {at_least:g}"
-        raise InputError(f"{who} expects {name} to be a finite number{bound}, got {value!r}")
+    if not (math.isfinite(number) and at_least <= number < below):
+        lower = "" if at_least == -math.inf else f" >= {at_least:g}"
+        upper = "" if below == math.inf else f"{' and' if lower else ''} < {below:g}"
+        raise InputError(f"{who} expects {name} to be a finite number{lower}{upper}, got {value!r}")
     return number

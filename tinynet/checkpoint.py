@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.arguments import InputError
-from tinynet.npz import KINDS, make_manifest, open_npz, write_npz
+from tinynet.npz import KINDS, is_name, make_manifest, open_npz, write_npz
 from tinynet.parameter import Array
 from tinynet.state import State
 
@@ -48,10 +48,14 @@ def write(path: str | Path, state: State) -> None:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+    except (OSError, InputError, RecursionError) as error:
+        sentence = f"could not be written, and nothing there has changed: {error}"
+        raise CheckpointError(path, sentence) from error
+    try:
         _sync_folder(target.parent)
-    except (OSError, InputError) as error:
-        kept = "; the file that stands there is as it was" if target.is_file() else ""
-        raise CheckpointError(path, f"could not be written: {error}{kept}") from error
+    except OSError as error:
+        sentence = f"was written, but may not survive a power cut: {error}"
+        raise CheckpointError(path, sentence) from error
 
 
 def read(path: str | Path) -> State:
@@ -77,7 +81,7 @@ def reading(path: str | Path) -> Iterator[State]:
     try:
         yield state
     except InputError as error:
-        holds = f" (the file is of {state['network']})" if "network" in state else ""
+        holds = f" (the file is of {state['network']!s:.500})" if "network" in state else ""
         raise CheckpointError(path, f"{error}{holds}") from error
 
 
@@ -103,12 +107,11 @@ def _prove(path: Path, manifest: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    with suppress(PermissionError):  # Windows opens no folder, and needs no such step
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _packed(value: Any, path: str, tensors: dict[str, Array]) -> Any:
@@ -123,6 +126,8 @@ def _packed(value: Any, path: str, tensors: dict[str, Array]) -> Any:
             raise InputError(
                 f"expected no key named 'tensor', which stands for an array, at {path}"
             )
+        if not all(isinstance(name, str) for name in value):
+            raise InputError(f"expected texts as keys, got others at {path!r}")
         return {
             name: _packed(item, f"{path}/{name}" if path else name, tensors)
             for name, item in value.items()
@@ -135,27 +140,33 @@ def _packed(value: Any, path: str, tensors: dict[str, Array]) -> Any:
 def _demand_storable(array: Array, path: str, tensors: dict[str, Array]) -> None:
     if array.dtype.kind not in KINDS:
         raise InputError(f"expected arrays of numbers, got {array.dtype} at {path}")
-    strange = {"", ".", ".."} & set(path.split("/")) or "\\" in path or not path.isprintable()
-    if strange or path in tensors:
+    if not is_name(path) or path in tensors:
         raise InputError(f"expected a name of its own for each array, got {path!r}")
 
 
 def _unpacked_state(tree: Any, tensors: dict[str, Array]) -> State:
-    state = _unpacked(tree, tensors)
-    if tensors or not isinstance(state, dict):
+    try:
+        state = _unpacked(tree, tensors)
+    except RecursionError as error:
+        raise InputError("expected a state of a few levels, got hundreds") from error
+    if not isinstance(state, dict):
+        raise InputError(f"expected a state with names, got a {type(state).__name__}")
+    if tensors:
         raise InputError(f"expected a state with every tensor, got {len(tensors)} left over")
     return state
 
 
 def _unpacked(value: Any, tensors: dict[str, Array]) -> Any:
-    """The state with its arrays in place, each taken out of `tensors`."""
+    """Puts the arrays in place, each taken out of `tensors`; a copy would double the memory."""
     if isinstance(value, dict):
         if "tensor" in value:
             name = value["tensor"]
             if not isinstance(name, str) or name not in tensors:
-                raise InputError(f"expected a state with each tensor once, got {name!r}")
+                raise InputError(f"expected a state with each tensor once, got {name!r:.80}")
             return tensors.pop(name)
-        return {name: _unpacked(item, tensors) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_unpacked(item, tensors) for item in value]
+        for name, item in value.items():
+            value[name] = _unpacked(item, tensors)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            value[index] = _unpacked(item, tensors)
     return value

@@ -93,7 +93,7 @@ class Layer(Tree, ABC):
         """
         self.check_input(x, "N", ..., integers=True)
         batch_size = whole_number("predict", "batch_size", batch_size)
-        with self._evaluating():
+        with self.in_mode(training=False):
             # An x of no samples is one empty batch: y has its shape and dtype all the same.
             starts = range(0, max(len(x), 1), batch_size)
             return np.concatenate([self(x[start : start + batch_size]) for start in starts])

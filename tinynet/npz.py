@@ -29,10 +29,16 @@ MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
 LIMIT = 1 << 20  # bytes of the manifest and of the zip's directory: enough for 5,000 tensors
 CHUNK = 1 << 20
 KINDS = "biufc"  # of dtypes: numbers
+# The dtypes, as a file names them. It is never NumPy that reads a name from a file: np.dtype warns
+# of some texts, raises SyntaxError for others, and "m8[s/0]" ends the process.
+DTYPES = {
+    np.dtype(code).newbyteorder("<").str
+    for code in "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
+}
 
 
 def make_manifest(state: Any, tensors: dict[str, Array]) -> bytes:
-    """The manifest for a state, which is JSON, and its tensors.
+    """The manifest for a state and its tensors: JSON, and NaN, Infinity and -Infinity.
 
     Raises:
         InputError: the state is no JSON, or there is too much of it.
@@ -47,7 +53,7 @@ def make_manifest(state: Any, tensors: dict[str, Array]) -> bytes:
     }
     body = {"format": FORMAT, "version": VERSION, "tensors": entries, "state": state}
     try:
-        manifest = json.dumps(body, indent=1, allow_nan=False).encode()
+        manifest = json.dumps(body, indent=1).encode()
     except (TypeError, ValueError) as error:
         raise InputError(f"expected a state of arrays, numbers and texts: {error}") from error
     if len(manifest) > LIMIT:
@@ -91,6 +97,11 @@ def open_npz(file: BinaryIO) -> Iterator[tuple[bytes, Any, Iterator[tuple[str, A
         raise InputError(f"expected a sound zip file, got: {error}") from error
 
 
+def is_name(name: str) -> bool:
+    """Whether a tensor may have this name: a path inside the folder that a file is unpacked in."""
+    return name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
+
+
 # What zipfile raises, where a file is not what its records say.
 _UNSOUND = (
     zipfile.BadZipFile,
@@ -121,25 +132,30 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _directory_size(file: BinaryIO, size: int) -> int:
-    """Bytes of the zip's directory, from its end record alone, before anything parses it."""
+    """Bytes of the zip's directory, from its end records alone, before anything parses it."""
     file.seek(max(size - 98, 0))
     tail = file.read(98)
     end = tail[-22:]
-    if len(end) < 22 or end[:4] != b"PK\x05\x06" or end[20:] != b"\0\0":
+    # All of it in one file ("disk 0"), and no comment behind the record.
+    if len(end) < 22 or end[:8] != b"PK\x05\x06\0\0\0\0" or end[20:] != b"\0\0":
         raise InputError("expected a zip file to its end, got one cut off or another kind of file")
-    directory: int = struct.unpack("<L", end[12:16])[0]
+    directory, start = struct.unpack("<LL", end[12:20])
+    records = 22
     if tail[56:60] == b"PK\x06\x07":  # beyond 4 GB there are 64-bit records before the last one
         if tail[:4] != b"PK\x06\x06" or struct.unpack("<Q", tail[64:72])[0] != size - 98:
             raise InputError("expected the 64-bit end record before the last one, got none there")
-        directory = struct.unpack("<Q", tail[40:48])[0]
+        directory, start = struct.unpack("<QQ", tail[40:56])
+        records = 98
+    if start + directory + records != size:
+        raise InputError(f"expected a zip file of {start + directory + records} bytes, got {size}")
     file.seek(0)
-    return directory
+    return int(directory)
 
 
 def _demand_members(members: list[zipfile.ZipInfo], size: int) -> None:
     names = [member.filename for member in members]
-    if names[:2] != [MANIFEST, DIGEST]:
-        raise InputError("expected a file of tinynet, got a zip without its manifest")
+    if names[:2] != [MANIFEST, DIGEST] or members[0].header_offset:
+        raise InputError("expected a file of tinynet, got a zip without its manifest in front")
     if len(set(names)) < len(names):
         raise InputError("expected each member once, got one twice")
     if sum(member.file_size for member in members) > size:
@@ -164,14 +180,18 @@ def _demand_names(names: list[str], entries: dict[str, Any]) -> None:
 
 def _body(manifest: bytes) -> Any:
     try:
-        body = json.loads(manifest)
+        body = json.loads(manifest.decode())
         kind, version, entries, _ = (body[k] for k in ("format", "version", "tensors", "state"))
         tensors = dict(entries.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"expected a manifest in its own form, got {error!r}") from error
+        raise InputError(f"expected a manifest in its own form, got {error!r:.80}") from error
     if kind != FORMAT or version != VERSION:
-        raise InputError(f"expected {FORMAT!r}, version {VERSION}, got {kind!r}, version {version}")
+        raise InputError(
+            f"expected {FORMAT!r}, version {VERSION}, got {kind!r:.80}, version {version!r:.80}"
+        )
     for name, entry in tensors.items():
+        if not is_name(name):
+            raise InputError(f"expected the name of a tensor, got {name!r:.80}")
         if not _is_entry(entry):
             raise InputError(f"expected dtype, shape and SHA-256 of {name}, got {entry!s:.80}")
     return body
@@ -181,17 +201,12 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "sha256"}:
         return False
     dtype, shape = entry["dtype"], entry["shape"]
-    try:
-        is_number = isinstance(dtype, str) and np.dtype(dtype).kind in KINDS
-        return (
-            is_number
-            and np.dtype(dtype).newbyteorder("<").str == dtype
-            and isinstance(shape, list)
-            and len(shape) <= 32
-            and all(type(size) is int and size >= 0 for size in shape)
-        )
-    except TypeError:  # no dtype of NumPy's
-        return False
+    return (
+        isinstance(dtype, str)
+        and dtype in DTYPES
+        and isinstance(shape, list)
+        and all(type(size) is int and size >= 0 for size in shape)
+    )
 
 
 def _tensors(archive: zipfile.ZipFile, entries: Any) -> Iterator[tuple[str, Array]]:
@@ -204,13 +219,12 @@ def _tensors(archive: zipfile.ZipFile, entries: Any) -> Iterator[tuple[str, Arra
         if info.file_size != expected:
             raise InputError(f"expected {expected} bytes of {name}, got {info.file_size}")
         array = np.empty(count, dtype)
-        view, done = _bytes(array), 0
+        view = _bytes(array)
         with archive.open(info) as member:
             if member.read(len(header)) != header:
                 raise InputError(f"expected {name} with the header of its shape, got another")
-            while chunk := member.read(CHUNK):
-                view[done : done + len(chunk)] = chunk
-                done += len(chunk)
-        if done < len(view) or hashlib.sha256(view).hexdigest() != entry["sha256"]:
+            for start in range(0, len(view), CHUNK):
+                view[start : start + CHUNK] = member.read(CHUNK)
+        if hashlib.sha256(view).hexdigest() != entry["sha256"]:
             raise InputError(f"expected {name} with the SHA-256 of the manifest, got another")
         yield name, array.reshape(shape).astype(dtype.newbyteorder("="), copy=False)

@@ -29,7 +29,8 @@ def demand_keys(who: str, state: Any, keys: Iterable[str]) -> None:
     """
     wanted = set(keys)
     if not isinstance(state, dict):
-        raise InputError(f"{who} expects a state, got {'none' if state is None else repr(state)}")
+        came = "none" if state is None else repr(state)[:40]
+        raise InputError(f"{who} expects a state, got {came}")
     if state.keys() != wanted:
         lacks = f"none of {_some(wanted - state.keys())}" if wanted - state.keys() else ""
         more = _some(state.keys() - wanted)
@@ -55,9 +56,9 @@ def restoring_arrays(who: str, own: Mapping[str, Array], state: Any) -> Restore:
 
 
 def demand_array(who: str, value: Any, shape: tuple[int | None, ...], dtype: Any) -> None:
-    """Refuses what is not an array of `dtype` and `shape`, where None stands for any size."""
+    """Refuses what is no array of `dtype`, in any byte order, and `shape`; None is any size."""
     is_array = isinstance(value, np.ndarray)
-    fits = is_array and len(value.shape) == len(shape) and value.dtype == dtype
+    fits = is_array and len(value.shape) == len(shape) and np.can_cast(value.dtype, dtype, "equiv")
     if not (fits and all(w in (None, s) for s, w in zip(value.shape, shape, strict=True))):
         came = f"{value.dtype} of shape {value.shape}" if is_array else repr(value)[:40]
         wanted = str(shape).replace("None", "any")
@@ -75,8 +76,10 @@ def restoring_generators(who: str, own: Mapping[str, np.random.Generator], state
     demand_keys(who, state, own)
     for name, rng in own.items():
         kind = type(rng.bit_generator)
+        fresh = kind()
         try:
-            kind().state = state[name]  # on a fresh one: the generator itself does not move yet
+            fresh.state = state[name]  # the generator itself does not move yet
+            _demand_position(fresh.state)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise InputError(
                 f"{who} expects the state of a {kind.__name__} for {name}, "
@@ -90,6 +93,19 @@ def restoring_generators(who: str, own: Mapping[str, np.random.Generator], state
     return restore
 
 
+def _demand_position(state: Any) -> None:
+    # NumPy goes on to read its buffer at this position, unchecked, wherever in memory that is.
+    match state:
+        case {"bit_generator": "MT19937", "state": {"pos": position}}:
+            size = 624
+        case {"bit_generator": "Philox", "buffer_pos": position}:
+            size = 4
+        case _:
+            return
+    if not 0 <= position <= size:
+        raise ValueError(f"a position from 0 to {size}, got {position}")
+
+
 def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
+    ordered = sorted(map(str, names))
     return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")

@@ -95,10 +95,19 @@ class Tree:
 
     @final
     def state(self) -> State:
-        """The parameters and buffers by path: the arrays themselves, not copies."""
-        parameters = {path: parameter.value for path, parameter in self.named_parameters()}
-        buffers = dict(self._held(np.ndarray, private=False))
-        return parameters | {path: a for path, a in buffers.items() if a.flags.writeable}
+        """The parameters and buffers by path: the arrays themselves, not copies.
+
+        Raises:
+            InputError: two of them have one path, as by a key with a dot in a dict.
+        """
+        arrays = [(path, parameter.value) for path, parameter in self.named_parameters()]
+        arrays += [
+            (path, a) for path, a in self._held(np.ndarray, private=False) if a.flags.writeable
+        ]
+        state = dict(arrays)
+        if len(state) < len(arrays):
+            raise InputError(f"{self!r} expects a path of its own for each array, got one twice")
+        return state
 
     @final
     def restoring(self, state: Any) -> Restore:
@@ -145,10 +154,10 @@ class Tree:
 
     @final
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode inside the block, the former modes and nothing remembered behind it."""
+    def in_mode(self, *, training: bool) -> Iterator[None]:
+        """That mode inside the block; behind it the former modes, and nothing is remembered."""
         modes = [(layer, layer.training) for layer in self._layers()]
-        self.eval()
+        self._set_training(mode=training)
         try:
             yield
         finally:

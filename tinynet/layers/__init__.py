@@ -1,8 +1,9 @@
 """The layers, one family a file."""
 
-from tinynet.layers.activation import ReLU
+from tinynet.layers.activation import ReLU, Sigmoid, Tanh
 from tinynet.layers.dense import Dense
+from tinynet.layers.dropout import Dropout
 from tinynet.layers.reshape import Flatten, Rescale
 from tinynet.layers.sequential import Sequential
 
-__all__ = ["Dense", "Flatten", "ReLU", "Rescale", "Sequential"]
+__all__ = ["Dense", "Dropout", "Flatten", "ReLU", "Rescale", "Sequential", "Sigmoid", "Tanh"]

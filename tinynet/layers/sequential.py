@@ -78,15 +78,12 @@ class Sequential(Layer):
         1    Dense(3, 2, bias=False)   (8, 2)                 6
         total                                                21  (84 bytes)
         """
-        x = x_or_shape
-        if not isinstance(x, np.ndarray):
-            if not isinstance(x, Sequence):
-                raise InputError(f"summary expects an array or the shape of one, got {x!r}")
-            x = np.zeros([whole_number("summary", "each size", size) for size in x], self.dtype)
-        with self._evaluating():
-            rows, _ = self._rows(x, "")
+        rows = [
+            (path, f"{layer!r}", f"{np.shape(y)}", f"{_count(layer):,}")
+            for path, layer, y in self.walk(x_or_shape)
+        ]
         parameters = self.parameters()
-        total = f"{sum(parameter.value.size for parameter in parameters):,}"
+        total = f"{_count(self):,}"
         size = f"{sum(parameter.value.nbytes for parameter in parameters):,} bytes"
         path, name, shape = (max(len(row[column]) for row in rows) for column in range(3))
         shape = max(shape, len("output shape"))
@@ -96,17 +93,36 @@ class Sequential(Layer):
             print(f"{row[0]:{path}}  {row[1]:{name}}   {row[2]:{shape}}  {row[3]:>10}")
         print(f"{'total':{left}}   {'':{shape}}  {total:>10}  ({size})")
 
-    def _rows(self, x: Array, prefix: str) -> tuple[list[tuple[str, str, str, str]], Array]:
-        rows = []
+    def walk(self, x_or_shape: Array | Sequence[int]) -> list[tuple[str, Layer, Any]]:
+        """Each layer, those of chains inside the chain too, as (path, layer, y), in their order.
+
+        Takes an x or the shape of one, batch axis included, and goes in evaluation mode. The modes
+        of the layers are afterwards what they were; a pending `backward` is forgotten.
+
+        >>> from tinynet import Dense, ReLU
+        >>> model = Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2)])
+        >>> [(path, layer, y.shape) for path, layer, y in model.walk((8, 4))]
+        [('0.0', Dense(4, 3), (8, 3)), ('0.1', ReLU(), (8, 3)), ('1', Dense(3, 2), (8, 2))]
+        """
+        x = x_or_shape
+        if not isinstance(x, np.ndarray):
+            if not isinstance(x, Sequence):
+                raise InputError(f"Sequential expects an array or the shape of one, got {x!r}")
+            sizes = [whole_number("Sequential", "each size of a shape", size) for size in x]
+            x = np.zeros(sizes, self.dtype)
+        with self.in_mode(training=False):
+            return self._walk("", x)
+
+    def _walk(self, prefix: str, x: Any) -> list[tuple[str, Layer, Any]]:
+        steps: list[tuple[str, Layer, Any]] = []
         for index, layer in enumerate(self.layers):
+            path = f"{prefix}{index}"
             if isinstance(layer, Sequential):
-                inner, x = self._at(index, partial(layer._rows, prefix=f"{prefix}{index}."), x)
-                rows += inner
+                steps += self._at(index, partial(layer._walk, f"{path}."), x)
             else:
-                x = self._at(index, layer, x)
-                count = sum(parameter.value.size for parameter in layer.parameters())
-                rows.append((f"{prefix}{index}", f"{layer!r}", f"{x.shape}", f"{count:,}"))
-        return rows, x
+                steps.append((path, layer, self._at(index, layer, x)))
+            x = steps[-1][2]
+        return steps
 
     def _chain(self, dy: Array, *, down_to_x: bool) -> Array | None:
         stop = 0 if down_to_x else self._first_with_parameters
@@ -137,3 +153,7 @@ class Sequential(Layer):
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}])"
+
+
+def _count(layer: Layer) -> int:
+    return sum(parameter.value.size for parameter in layer.parameters())

@@ -1,0 +1,125 @@
+"""Checkpoints while training: what is lost by a crash is the work since the last one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from tinynet.arguments import InputError, whole_number
+from tinynet.callback import Callback
+from tinynet.state import Restore, State, demand_keys
+from tinynet.watch import Watch, demand_figure
+
+if TYPE_CHECKING:
+    from tinynet.trainer import Trainer
+
+NAME = re.compile(r"step-(\d{10,})\.npz")
+UNFINISHED = re.compile(r"\.(step-\d{10,}|best)\.npz\..+\.tmp")
+
+
+@final
+class Checkpoint(Callback):
+    """Writes `trainer.save` files into a folder: the last `keep` ones, and the best one.
+
+    They are named by the number of steps, step-0000000938.npz, and come every `every_epochs`
+    epochs and, if asked for, every `every_steps` steps. With `best`, the name of a figure or a
+    `Watch`, best.npz is written at each epoch in which that was better than ever.
+
+        newest = Checkpoint.newest("runs/digits")
+        if newest:
+            trainer.restore(newest)
+        trainer.fit(x, y, epochs=20, callbacks=[Checkpoint("runs/digits")])
+
+    Raises:
+        InputError: a number below 1; at the start of fit, there is no such figure, or the folder
+            has checkpoints of later steps, which belong to another run.
+        CheckpointError: a file cannot be written.
+    """
+
+    runs_last = True
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        every_epochs: int = 1,
+        every_steps: int | None = None,
+        keep: int = 3,
+        best: str | Watch | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.every_epochs = whole_number("Checkpoint", "every_epochs", every_epochs)
+        if every_steps is not None:
+            every_steps = whole_number("Checkpoint", "every_steps", every_steps)
+        self.every_steps = every_steps
+        self.keep = whole_number("Checkpoint", "keep", keep)
+        self.best = Watch(best) if isinstance(best, str) else best
+        self._resumed = False
+
+    @staticmethod
+    def newest(folder: str | Path) -> Path | None:
+        """The checkpoint of the most steps in a folder, or None where there is none."""
+        return max(_checkpoints(Path(folder)), default=(0, None))[1]
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Makes the folder, and clears away what a run that was cut off left half-written."""
+        if self.best is not None:
+            demand_figure(self.best.figure, dict.fromkeys(trainer.figures, 0.0))
+            if not self._resumed:
+                self.best.forget()
+        self._resumed = False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        later = [path.name for step, path in _checkpoints(self.folder) if step > trainer.step]
+        if later:
+            raise InputError(
+                f"Checkpoint expects no checkpoint beyond step {trainer.step} in {self.folder}, "
+                f"got {later[0]}: restore it first, or give another folder"
+            )
+        for path in self.folder.iterdir():
+            if UNFINISHED.fullmatch(path.name):
+                path.unlink()
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Writes, if it is time."""
+        if self.every_steps is not None and trainer.step % self.every_steps == 0:
+            self._write(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Writes the best one, if it is, and then the other, if it is time.
+
+        In this order: a run cut off between the two finds the best one again.
+        """
+        if self.best is not None and self.best.improves(trainer.history.last):
+            trainer.save(self.folder / "best.npz")
+        if trainer.epoch % self.every_epochs == 0 or trainer.epoch == trainer.epochs:
+            self._write(trainer)
+
+    def state(self) -> State:
+        """What was best."""
+        return {"best": None if self.best is None else self.best.state()}
+
+    def restoring(self, state: Any) -> Restore:
+        """Validates a `state` and returns what takes it over."""
+        demand_keys("Checkpoint", state, ("best",))
+        if self.best is None or state["best"] is None:
+            return lambda: None
+        restore_best = self.best.restoring(state["best"])
+
+        def restore() -> None:
+            restore_best()
+            self._resumed = True
+
+        return restore
+
+    def _write(self, trainer: Trainer) -> None:
+        trainer.save(self.folder / f"step-{trainer.step:010}.npz")
+        for _, path in sorted(_checkpoints(self.folder))[: -self.keep]:
+            path.unlink()
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    if not folder.is_dir():
+        return []
+    matches = ((NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return [(int(match[1]), path) for match, path in matches if match]

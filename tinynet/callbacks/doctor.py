@@ -1,0 +1,129 @@
+"""A doctor looks at a run while it goes on, and says what will keep it from learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from tinynet.arguments import InputError, whole_number
+from tinynet.callback import Callback
+from tinynet.health.activations import stuck_units
+from tinynet.health.finding import Finding
+from tinynet.health.observation import forward_calls
+from tinynet.parameter import Array
+from tinynet.state import Restore, State, demand_keys
+
+if TYPE_CHECKING:
+    from tinynet.trainer import Trainer
+
+WINDOW = 20  # steps whose losses are averaged
+BLOWN_UP = 1.5  # times the loss at the start
+FAST, SLOW = 0.1, 1e-7  # length of a step, relative to that of the weights
+STILL = 0.001  # what a loss has to fall by, relative to the best before
+
+
+@final
+class Doctor(Callback):
+    """Looks for dead or saturated units, steps too long or short, and a loss that stands or grows.
+
+    Every `every_steps` steps it looks at the last batch and the last step, after each epoch at the
+    losses of the last `patience` epochs. A finding of a kind is told once, by `report`, and kept
+    in `findings`. Training goes on, with the same numbers as without it.
+
+    Raises:
+        InputError: a number below 1, or a report that is no function.
+    """
+
+    def __init__(
+        self,
+        *,
+        every_steps: int = 200,
+        patience: int = 5,
+        report: Callable[[str], object] = print,
+    ) -> None:
+        self.every_steps = whole_number("Doctor", "every_steps", every_steps)
+        self.patience = whole_number("Doctor", "patience", patience)
+        if not callable(report):
+            raise InputError(f"Doctor expects report to be a function of a text, got {report!r}")
+        self.report = report
+        self.findings: list[Finding] = []
+        self._told: set[str] = set()
+        self._before: list[tuple[str, Array]] = []
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Looks, if it is time; the length of a step takes the step after."""
+        if self._before:
+            self._tell(trainer, _step_lengths(trainer, self._before))
+            self._before = []
+        if trainer.step % self.every_steps == 0:
+            self._tell(trainer, _growth(trainer.history.steps["loss"]))
+            # On a copy: a forward of the model itself could move a stream or a running mean.
+            self._tell(trainer, stuck_units(forward_calls(deepcopy(trainer.model), trainer.batch)))
+            named = trainer.model.named_parameters()
+            self._before = [(n, p.value.copy()) for n, p in named if p.value.ndim > 1]
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Looks at the losses of the last epochs."""
+        losses = trainer.history.epochs["loss"]
+        if len(losses) <= self.patience:
+            return
+        best_before, best = min(losses[: -self.patience]), min(losses[-self.patience :])
+        if best > (1 - STILL) * best_before:
+            evidence = (
+                f"The best loss of the last {self.patience} epochs is {best:.4g}, that of those "
+                f"before {best_before:.4g}."
+            )
+            advice = "Lower the rate (OnPlateau, Cosine), or stop (EarlyStopping)."
+            self._tell(trainer, [Finding("loss plateau", evidence, advice)])
+
+    def state(self) -> State:
+        """The kinds that were told."""
+        return {"told": sorted(self._told)}
+
+    def restoring(self, state: Any) -> Restore:
+        """Validates a `state` and returns what takes it over."""
+        demand_keys("Doctor", state, ("told",))
+        told = state["told"]
+        if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
+            raise InputError(f"Doctor expects told to be a list of names, got {told!r:.60}")
+        return lambda: self._told.update(told)
+
+    def _tell(self, trainer: Trainer, findings: list[Finding]) -> None:
+        new = [finding for finding in findings if finding.name not in self._told]
+        for finding in new:
+            self.findings.append(finding)
+            self._told.add(finding.name)
+            self.report(f"epoch {trainer.epoch + 1}, step {trainer.step}: {finding}")
+
+
+def _growth(losses: Any) -> list[Finding]:
+    start, now = fmean(losses[:WINDOW]), fmean(losses[-WINDOW:])
+    if len(losses) < 2 * WINDOW or now <= BLOWN_UP * start:
+        return []
+    evidence = f"The mean loss of {WINDOW} steps was {start:.4g} at the start and is {now:.4g} now."
+    return [Finding("loss blow-up", evidence, "Lower the learning rate, or clip with clip_norm.")]
+
+
+def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Finding]:
+    """Steps of a sound run are about a thousandth as long as the weights that they move."""
+    rates = trainer.history.steps["learning_rate"]
+    # At the end of a schedule steps are short because they are meant to be.
+    share = rates[-1] / max(rates) if max(rates) else 0.0
+    named = dict(trainer.model.named_parameters())
+    findings = []
+    for name, old in before:
+        length = float(np.linalg.norm(old))
+        ratio = float(np.linalg.norm(named[name].value - old)) / length if length else 0.0
+        evidence = f"A step moved {name} by {ratio:.2g} of its length; about 0.001 is usual."
+        if ratio > FAST:
+            findings.append(Finding("steps too long", evidence, "Lower the learning rate."))
+        elif length and ratio < SLOW * share:
+            advice = (
+                "Raise the rate, or look for what keeps the gradient from coming through to it."
+            )
+            findings.append(Finding("steps too short", evidence, advice))
+    return findings

@@ -1,0 +1,68 @@
+"""Progress, shown while it is made: a bar on a terminal, and a line for each epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn, final
+
+from tinynet.arguments import whole_number
+from tinynet.callback import Callback
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from tinynet.trainer import Trainer
+
+
+@final
+class ProgressBar(Callback):
+    """A bar of all steps on stderr where that is a terminal, and lines of figures on stdout.
+
+    A line comes for every `every`-th epoch and the last one: the same figures give the same line.
+
+    Raises:
+        InputError: `every` is below 1.
+        ImportError: there is a terminal and tqdm is not installed.
+    """
+
+    def __init__(self, *, every: int = 1) -> None:
+        self.every = whole_number("ProgressBar", "every", every)
+        self._bar: tqdm[NoReturn] | None = None
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Opens the bar, where there is a terminal."""
+        if not sys.stderr.isatty():
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError as error:
+            raise ImportError(
+                "ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
+            ) from error
+        total = trainer.epochs * trainer.steps_per_epoch
+        self._bar = tqdm(total=total, initial=trainer.step, unit="step", leave=False)
+
+    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # one step like another
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Prints the line."""
+        if trainer.epoch % self.every and trainer.epoch != trainer.epochs:
+            return
+        line = f"epoch {trainer.epoch:{len(str(trainer.epochs))}}/{trainer.epochs}"
+        for name, value in trainer.history.last.items():
+            if name != "learning_rate":
+                shown = f"{value:7.2%}" if name.endswith("accuracy") else f"{value:.4f}"
+                line += f"  {name.replace('_', ' ')} {shown}"
+        if self._bar is None:
+            print(line)
+        else:
+            self._bar.write(line)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,49 @@
+"""A finding is a fault that was seen, with its evidence and what to do about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """`name` is one of a few fixed texts; `evidence` and `advice` are sentences."""
+
+    name: str
+    evidence: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.evidence} {self.advice}"
+
+
+@final
+class Findings:
+    """Findings in the order of cause and effect: mend the first one first.
+
+    >>> findings = Findings([Finding("input range", "Values reach 255.", "Scale them.")])
+    >>> print(findings)
+    1. input range: Values reach 255. Scale them.
+    >>> len(findings), findings[0].name
+    (1, 'input range')
+    """
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self._findings = tuple(findings)
+
+    def __getitem__(self, place: int) -> Finding:
+        return self._findings[place]
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._findings)
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def __str__(self) -> str:
+        lines = [f"{place}. {finding}" for place, finding in enumerate(self, 1)]
+        return "\n".join(lines) or "nothing found"
+
+    def __repr__(self) -> str:
+        return f"Findings({', '.join(finding.name for finding in self)})"

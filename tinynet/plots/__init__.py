@@ -1,0 +1,33 @@
+"""Pictures of what training did, what a network says, and what is inside it.
+
+Each function returns a matplotlib `Figure`, and neither shows nor saves it:
+
+    figure = plots.learning_curves(history)
+    figure.savefig("curves.png", dpi=300)  # or plt.show()
+
+All of them can be read in black and white print and by colour-blind people. `import tinynet` does
+not bring this package along: it needs matplotlib, which tinynet can do without.
+"""
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'tinynet.plots needs matplotlib: pip install "tinynet-numpy[examples]"'
+    ) from error
+
+from tinynet.plots.diagram import model_diagram
+from tinynet.plots.insides import activation_histograms, first_layer_weights, gradient_histograms
+from tinynet.plots.predictions import confident_mistakes, confusion_matrix, sample_predictions
+from tinynet.plots.training import learning_curves
+
+__all__ = [
+    "activation_histograms",
+    "confident_mistakes",
+    "confusion_matrix",
+    "first_layer_weights",
+    "gradient_histograms",
+    "learning_curves",
+    "model_diagram",
+    "sample_predictions",
+]

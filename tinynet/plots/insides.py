@@ -1,0 +1,198 @@
+"""What is inside a network: its weights, what its layers give, and what comes back to them."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from tinynet.arguments import InputError, whole_number
+from tinynet.layer import Layer
+from tinynet.layers import Sequential
+from tinynet.parameter import Array
+from tinynet.plots.style import BLUE, panels
+
+BINS = 50
+
+
+def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64) -> Figure:
+    """What each unit of the first layer with weights looks for: its weights as an image.
+
+    The first parameter of two axes or more is taken, which must be (in, out) with in = H W, where
+    shape is (H, W). All units share one colour scale, and white is 0.
+
+    Raises:
+        InputError: there is no such parameter, it does not fit `shape`, or it is not finite.
+
+    >>> from tinynet import Dense
+    >>> figure = first_layer_weights(Sequential([Dense(6, 4, rng=0)]), (2, 3))
+    >>> figure.axes[0].get_title()
+    'layers.0.weight: all 4 units'
+    >>> plt.close(figure)
+    """
+    who = "first_layer_weights"
+    if not isinstance(shape, Sequence) or len(shape) != 2:
+        raise InputError(f"{who} expects a shape (H, W), got {shape!r}")
+    h, w = (whole_number(who, "each size of the shape", size) for size in shape)
+    count = whole_number(who, "count", count)
+    found = ((name, p.value) for name, p in model.named_parameters() if p.value.ndim >= 2)
+    name, weights = next(found, (None, np.zeros(())))
+    if name is None:
+        raise InputError(f"{who} expects a parameter of two axes, got none in {model!r}")
+    if weights.ndim != 2 or len(weights) != h * w:
+        raise InputError(
+            f"{who} expects {name} of shape ({h * w}, units), so that each unit is an image "
+            f"({h}, {w}), got {weights.shape}"
+        )
+    if not np.isfinite(weights).all():
+        raise InputError(f"{who} expects finite weights, got {name} with some that are not")
+    units = weights.shape[1]
+    shown = weights.T[:count].reshape(-1, h, w)
+    sheet = _sheet(shown)
+    limit = float(abs(shown).max()) or 1.0
+    inches = 0.9 / max(h, w)  # a pixel
+    size = (max(4.0, inches * sheet.shape[1] + 1.2), max(2.0, inches * sheet.shape[0] + 0.6))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    # Purple and orange differ for all eyes, where red and green would not.
+    image = axis.imshow(sheet, cmap="PuOr", vmin=-limit, vmax=limit)
+    axis.set_axis_off()
+    which = f"all {units}" if units <= count else f"{count} of {units}"
+    axis.set_title(f"{name}: {which} units")
+    figure.colorbar(image, label="weight", shrink=0.9)
+    return figure
+
+
+def activation_histograms(model: Sequential, x: Array) -> Figure:
+    """How the outputs of each layer are distributed, for x in evaluation mode.
+
+    A panel per layer, those of chains inside the chain too, with counts on a logarithmic scale.
+    Works on a copy: the model, its modes, and its random streams stay as they are.
+
+    Raises:
+        InputError: the model is no Sequential, x holds nothing, or a layer refuses it.
+
+    >>> from tinynet import ReLU
+    >>> figure = activation_histograms(Sequential([ReLU()]), np.array([[-1.0, 1.0, 2.0, 3.0]]))
+    >>> figure.axes[0].get_title().splitlines()
+    ['0  ReLU()', '25.0% zeros']
+    >>> plt.close(figure)
+    """
+    who = "activation_histograms"
+    if not isinstance(model, Sequential):
+        raise InputError(f"{who} expects a Sequential, got {model!r}")
+    _demand_samples(who, x)
+    steps = copy.deepcopy(model).walk(x)
+    figure, axes = panels(len(steps), columns=3 if len(steps) <= 9 else 4, size=(3.2, 2.2))
+    for axis, (path, layer, y) in zip(axes, steps, strict=True):
+        values = np.ravel(y).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        _histogram(axis, finite, _edges(finite))
+        axis.set_title(f"{_short(f'{path}  {layer!r}')}\n{_zeros(values)}", fontsize=9)
+    figure.suptitle(f"Outputs of each layer, {len(x):,} {'samples' if len(x) > 1 else 'sample'}")
+    figure.supxlabel("output", fontsize="medium")
+    figure.supylabel("how many", fontsize="medium")
+    return figure
+
+
+def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> Figure:
+    """How large the entries of each parameter's gradient are, for one batch x with its targets.
+
+    A panel per parameter, all of them on one scale of powers of ten, with the share of zeros and
+    the root mean square. Works on copies of model and loss, in the mode in which the model is.
+
+    Raises:
+        InputError: the model has no parameters, x holds nothing, a layer refuses x or the loss
+            the targets, or `backward` leaves a gradient unwritten.
+
+    >>> from tinynet import Dense, SoftmaxCrossEntropy
+    >>> model, x = Sequential([Dense(2, 3, bias=False, rng=0)]), np.array([[1.0, 0.0]])
+    >>> figure = gradient_histograms(model, SoftmaxCrossEntropy(), x, np.array([2]))
+    >>> figure.axes[0].get_title().splitlines()
+    ['layers.0.weight', 'rms 0.26, 50.0% zeros']
+    >>> plt.close(figure)
+    """
+    who = "gradient_histograms"
+    _demand_samples(who, x)
+    model, loss = copy.deepcopy((model, loss))
+    named = model.named_parameters()
+    if not named:
+        raise InputError(f"{who} expects a model with parameters, got {model!r}")
+    for _, parameter in named:
+        parameter.grad = None
+    loss(model(x), targets)
+    model.backward_parameters(loss.backward())
+    gradients: list[tuple[str, Array]] = []
+    for name, parameter in named:
+        if parameter.grad is None:
+            raise InputError(f"{who} expects backward to write every gradient, got none of {name}")
+        gradients.append((name, parameter.grad.astype(np.float64).ravel()))
+    logs = [np.log10(abs(g[np.isfinite(g) & (g != 0)])) for _, g in gradients]
+    edges = _edges(np.concatenate(logs))
+    figure, axes = panels(len(gradients), columns=2 if len(gradients) <= 8 else 4, size=(3.2, 2.2))
+    for axis, (name, gradient), log in zip(axes, gradients, logs, strict=True):
+        _histogram(axis, log, edges)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.xaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")
+        axis.set_title(f"{_short(name)}\nrms {_rms(gradient):.2g}, {_zeros(gradient)}", fontsize=9)
+    figure.suptitle("Gradient of each parameter")
+    figure.supxlabel("size of the entries", fontsize="medium")
+    figure.supylabel("how many", fontsize="medium")
+    return figure
+
+
+def _demand_samples(who: str, x: Array) -> None:
+    if not isinstance(x, np.ndarray) or x.ndim == 0 or x.size == 0:
+        came = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise InputError(f"{who} expects x to be an array of one sample or more, got {came}")
+
+
+def _sheet(images: Array) -> Array:
+    """Images (N, H, W) on one sheet, about as wide as high, with nan between them."""
+    n, h, w = images.shape
+    columns = math.ceil(math.sqrt(n * h / w))
+    rows = math.ceil(n / columns)
+    sheet = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
+    for place, image in enumerate(images):
+        top, left = place // columns * (h + 1), place % columns * (w + 1)
+        sheet[top : top + h, left : left + w] = image
+    return sheet
+
+
+def _edges(values: Array) -> Array:
+    """Where the bars of a histogram of finite values begin and end."""
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    # Values that are all but one number would leave no room for bars between them.
+    room = 0.5 if high - low <= 1e-9 * max(abs(low), abs(high)) else 0.0
+    return np.linspace(low - room, high + room, BINS + 1)
+
+
+def _histogram(axis: Axes, values: Array, edges: Array) -> None:
+    counts, _ = np.histogram(values, edges)
+    axis.set_yscale("log")
+    # From half on, so that a bar of one can be seen.
+    axis.stairs(counts, edges, baseline=0.5, fill=True, color=BLUE)
+    axis.set_ylim(0.5, max(20.0, 2.0 * counts.max()))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.3)
+
+
+def _zeros(values: Array) -> str:
+    lost = np.count_nonzero(~np.isfinite(values))
+    return f"{np.mean(values == 0):.1%} zeros" + (f", {lost:,} not finite" if lost else "")
+
+
+def _rms(values: Array) -> float:
+    """The root mean square; the largest is taken out first, so that no square overflows."""
+    largest = float(abs(values).max())
+    if largest in (0.0, math.inf) or math.isnan(largest):
+        return largest
+    return largest * math.sqrt(np.mean((values / largest) ** 2))
+
+
+def _short(text: str, limit: int = 40) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

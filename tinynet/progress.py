@@ -1,0 +1,74 @@
+"""How far a run has come: in epochs, and in the batches of the epoch that is under way."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, final
+
+from tinynet.arguments import InputError, finite_number, whole_number
+from tinynet.datasets.batches import Batches
+from tinynet.state import Restore, State, demand_keys
+
+
+@final
+@dataclass
+class Progress:
+    """Counts of what is done; those after `step` are of the epoch under way, and 0 between two."""
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+    samples: int = 0
+    loss_sum: float = 0.0  # over the samples
+    size: int = 0  # of the data set, and of its batches: another one has another order
+    batch_size: int = 0
+
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(self.size / self.batch_size)
+
+    def begin(self, batches: Batches) -> None:
+        """Takes up the epoch under way.
+
+        Raises:
+            InputError: it was begun with other batches.
+        """
+        size, batch_size = len(batches.x), batches.batch_size
+        if self.batch and (size, batch_size) != (self.size, self.batch_size):
+            raise InputError(
+                f"fit expects to go on in the middle of epoch {self.epoch + 1}, with "
+                f"{self.size} samples and batch_size={self.batch_size}, "
+                f"got {size} samples and batch_size={batch_size}"
+            )
+        self.size, self.batch_size = size, batch_size
+
+    def count(self, loss: float, samples: int) -> None:
+        """Takes in a step."""
+        self.step += 1
+        self.batch += 1
+        self.samples += samples
+        self.loss_sum += loss * samples
+
+    def finish_epoch(self) -> float:
+        """Returns the mean loss of the epoch, which is over."""
+        loss = self.loss_sum / self.samples
+        self.epoch += 1
+        self.batch = self.samples = 0
+        self.loss_sum = 0.0
+        return loss
+
+    def state(self) -> State:
+        """All of the counts."""
+        return asdict(self)
+
+    def restoring(self, state: Any) -> Restore:
+        """Validates a `state` and returns what takes it over."""
+        names = [field.name for field in fields(self)]
+        demand_keys("Progress", state, names)
+        came: dict[str, Any] = {
+            name: finite_number("Progress", name, state[name])
+            if name == "loss_sum"
+            else whole_number("Progress", name, state[name], at_least=0)
+            for name in names
+        }
+        return lambda: vars(self).update(came)

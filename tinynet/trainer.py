@@ -1,0 +1,312 @@
+"""A trainer is the loop: batches forward, their gradients backward, one step for each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from tinynet.arguments import InputError, whole_number
+from tinynet.callback import Callback, Callbacks
+from tinynet.datasets.batches import Batches, Transform
+from tinynet.history import History
+from tinynet.layer import Layer
+from tinynet.metrics import Metric, Metrics
+from tinynet.micro_batches import differentiate
+from tinynet.optimizers import Optimizer
+from tinynet.parameter import Array
+from tinynet.progress import Progress
+from tinynet.schedules import Schedule
+from tinynet.state import Restore, State, demand_keys
+
+if TYPE_CHECKING:
+    from tinynet.health.finding import Findings
+
+
+class DivergenceError(ArithmeticError):
+    """The loss is no number any more; the parameters are those before this step."""
+
+
+@final
+class Trainer:
+    """Trains a model to make a loss small, and can be stopped and resumed to the last bit.
+
+    `metrics` are measured on the batches as they are trained on, and on validation data. The order
+    of the samples depends on `seed` and the epoch alone. `epoch` and `step` count what is done,
+    `history` has every figure.
+
+    Raises:
+        InputError: model and loss are no layers, the optimizer does not train the model, or two
+            metrics have a figure of the same name.
+
+    >>> from tinynet import SGD, Accuracy, Dense, Sequential, SoftmaxCrossEntropy
+    >>> x = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    >>> y = (x[:, 0] > x[:, 1]).astype(np.int64)
+    >>> model = Sequential([Dense(2, 2, rng=0)])
+    >>> optimizer = SGD(model.parameters(), 0.5, momentum=0.9)
+    >>> trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
+    >>> history = trainer.fit(x, y, epochs=5, batch_size=20)
+    >>> trainer.epoch, trainer.step, trainer.evaluate(x, y)["accuracy"] > 0.95
+    (5, 50, True)
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Layer,
+        optimizer: Optimizer,
+        *,
+        metrics: Sequence[Metric] = (),
+        seed: int = 0,
+    ) -> None:
+        _demand_parts(model, loss, optimizer)
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = Metrics(metrics, taken=("loss", "learning_rate"))
+        self.seed = whole_number("Trainer", "seed", seed, at_least=0)
+        self.history = History()
+        self.epochs = 0  # what the last fit was to reach
+        self.figures: tuple[str, ...] = ()  # the names of those that its epochs have
+        self.batch: Array = np.zeros(0)  # the last x
+        self.stopping = False
+        self._progress = Progress()
+        self._callbacks = Callbacks(())
+        self._restored_callbacks: State = {}
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return self._progress.epoch
+
+    @property
+    def step(self) -> int:
+        """How many steps are done, over all epochs."""
+        return self._progress.step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches the data set of the last fit has."""
+        return self._progress.batches
+
+    def fit(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        epochs: int,
+        batch_size: int = 64,
+        validation: tuple[Array, Array] | None = None,
+        callbacks: Sequence[Callback] = (),
+        transform: Transform | None = None,
+        micro_batch_size: int | None = None,
+    ) -> History:
+        """Trains until `epochs` are done in all, those before included, and returns the history.
+
+        x: (N, ...) and y: (N, ...), also memory-mapped, see `Batches`; so is `transform`. A batch
+        larger than `micro_batch_size` is worked off in parts whose gradients are averaged: the
+        same step (but for layers that look at the whole batch) with less memory.
+
+        Raises:
+            InputError: what does not fit together, before anything is changed.
+            DivergenceError: the loss became infinite or NaN.
+        """
+        self.epochs = whole_number("fit", "epochs", epochs, at_least=0)
+        batches = Batches(x, y, batch_size, seed=self.seed, transform=transform)
+        part = whole_number("fit", "micro_batch_size", micro_batch_size or batch_size)
+        with self._fitting(batches, validation, Callbacks(callbacks)) as running:
+            while self.epoch < self.epochs and not self.stopping:
+                running.call("on_epoch_start", self)
+                for x_batch, y_batch in batches.epoch(self.epoch, start=self._progress.batch):
+                    self.batch = x_batch
+                    loss = differentiate(
+                        self.model, self.loss, x_batch, y_batch, part, self.metrics.update
+                    )
+                    self._take_step(loss, len(x_batch))
+                    running.step_end(self)
+                    if self.stopping:
+                        break
+                if self._progress.batch == self.steps_per_epoch:
+                    self._end_epoch(validation)
+                    running.call("on_epoch_end", self)
+            running.call("on_fit_end", self)
+        return self.history
+
+    def stop(self) -> None:
+        """Ends the running fit behind this step or epoch; for callbacks."""
+        self.stopping = True
+
+    def evaluate(self, x: Array, y: Array, *, batch_size: int = 1024) -> dict[str, Any]:
+        """Returns the mean loss and the metrics on (x, y), in evaluation mode.
+
+        Raises:
+            InputError: what model, loss or a metric refuses.
+        """
+        batches = Batches(x, y, batch_size, shuffle=False)
+        metrics, loss_sum = Metrics(self.metrics.metrics), 0.0
+        with self.model.in_mode(training=False), self.loss.in_mode(training=False):
+            for x_batch, y_batch in batches.epoch(0):
+                prediction = self.model(x_batch)
+                loss_sum += self.loss(prediction, y_batch) * len(x_batch)
+                metrics.update(prediction, y_batch)
+        return {"loss": loss_sum / len(x), **metrics.results()}
+
+    def predict(self, x: Array, batch_size: int = 1024) -> Array:
+        """Returns the model's y for any number of samples, see `Layer.predict`."""
+        return self.model.predict(x, batch_size)
+
+    def preflight(self, x: Array, y: Array) -> Findings:
+        """Looks for what will go wrong in training on (x, y), and changes nothing.
+
+        Printed, what it returns is a list of findings, each with its evidence and what to do.
+        """
+        from tinynet.health.preflight import (
+            preflight,
+        )  # who does not ask does not pay for its imports
+
+        return preflight(self, x, y)
+
+    def save(self, path: str | Path) -> None:
+        """Writes all that it takes to go on from here, to the same bits, into an .npz file.
+
+        Raises:
+            CheckpointError: the file cannot be written; what stood there before is untouched.
+        """
+        from tinynet.checkpoint import write
+
+        write(path, {"network": repr(self.model)} | self.state())
+
+    def restore(self, path: str | Path) -> Trainer:
+        """Goes back, or on, to where a file of `save` was written; returns self.
+
+        What callbacks remember is handed to those of the next fit, by the names of their classes.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another run; nothing is changed then.
+        """
+        from tinynet.checkpoint import reading
+
+        with reading(path) as state:
+            state.pop("network", None)
+            restore = self.restoring(state)
+        restore()
+        return self
+
+    def state(self) -> State:
+        """Weights, buffers, slots, schedule, random streams, figures and position."""
+        return {
+            "model": self.model.state(),
+            "loss": self.loss.state(),
+            "optimizer": self.optimizer.state(),
+            "generators": {"model": self.model.generators(), "loss": self.loss.generators()},
+            "metrics": self.metrics.state(),
+            "history": self.history.state(),
+            "progress": self._progress.state(),
+            "seed": self.seed,
+            "callbacks": self._restored_callbacks | self._callbacks.state(),
+        }
+
+    def restoring(self, state: Any) -> Restore:
+        """Validates a `state` and returns what takes it over.
+
+        Raises:
+            InputError: it is of another model, loss, optimizer or metrics.
+        """
+        demand_keys("Trainer", state, self.state())
+        demand_keys("Trainer, generators,", state["generators"], ("model", "loss"))
+        callbacks = state["callbacks"]
+        if not isinstance(callbacks, dict):
+            raise InputError(f"Trainer expects states of callbacks, got {callbacks!r:.60}")
+        seed = whole_number("Trainer", "seed", state["seed"], at_least=0)
+        restores = [
+            self.model.restoring(state["model"]),
+            self.loss.restoring(state["loss"]),
+            self.optimizer.restoring(state["optimizer"]),
+            self.model.restoring_generators(state["generators"]["model"]),
+            self.loss.restoring_generators(state["generators"]["loss"]),
+            self.metrics.restoring(state["metrics"]),
+            self.history.restoring(state["history"]),
+            self._progress.restoring(state["progress"]),
+        ]
+
+        def restore() -> None:
+            for part in restores:
+                part()
+            self.seed = seed
+            self._restored_callbacks = callbacks
+
+        return restore
+
+    @contextmanager
+    def _fitting(
+        self, batches: Batches, validation: tuple[Array, Array] | None, callbacks: Callbacks
+    ) -> Iterator[Callbacks]:
+        """Training mode and running callbacks inside the block, the modes of before behind it."""
+        if validation is not None:
+            if not isinstance(validation, tuple) or len(validation) != 2:
+                raise InputError(f"fit expects validation to be a pair (x, y), got {validation!r}")
+            Batches(*validation)  # refuses what it cannot hand out
+        restore = callbacks.restoring(self._restored_callbacks)
+        self._progress.begin(batches)
+        restore()
+        self._callbacks, self._restored_callbacks, self.stopping = callbacks, {}, False
+        names = ("loss", *self.metrics.numbers())
+        held_out = [f"validation_{name}" for name in names if validation is not None]
+        self.figures = (*names, "learning_rate", *held_out)
+        try:
+            # A loss that is no number is told by DivergenceError.
+            quiet = np.errstate(over="ignore", invalid="ignore")
+            with quiet, self.model.in_mode(training=True), self.loss.in_mode(training=True):
+                callbacks.call("on_fit_start", self)
+                yield callbacks
+        finally:
+            self._callbacks = Callbacks(())
+            callbacks.close()
+
+    def _take_step(self, loss: float, samples: int) -> None:
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: try a "
+                "lower learning rate or clip_norm, ask trainer.preflight, or look for the place "
+                "with detect_anomaly; the parameters are those before this step"
+            )
+        figures = {"loss": loss, "learning_rate": self.optimizer.rate}
+        self.optimizer.step()
+        if self.optimizer.clip_norm is not None:
+            figures["gradient_norm"] = self.optimizer.gradient_norm
+        self.history.add_step(figures)
+        self._progress.count(loss, samples)
+
+    def _end_epoch(self, validation: tuple[Array, Array] | None) -> None:
+        figures = {"loss": self._progress.finish_epoch(), **self.metrics.numbers()}
+        self.metrics.reset()
+        figures["learning_rate"] = self.history.steps["learning_rate"][-1]
+        if validation is not None:
+            held_out = self.evaluate(*validation)
+            figures |= {
+                n: held_out[n.removeprefix("validation_")] for n in self.figures if n not in figures
+            }
+        self.history.add_epoch(figures)
+        if isinstance(self.optimizer.learning_rate, Schedule):
+            self.optimizer.learning_rate.observe(figures)
+
+    def __repr__(self) -> str:
+        return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch})"
+
+
+def _demand_parts(model: Any, loss: Any, optimizer: Any) -> None:
+    for name, part in (("model", model), ("loss", loss)):
+        if not isinstance(part, Layer):
+            raise InputError(f"Trainer expects {name} to be a layer, got {part!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"Trainer expects an optimizer, got {optimizer!r}")
+    own = {id(parameter) for parameter in (*model.parameters(), *loss.parameters())}
+    if not all(id(parameter) in own for parameter in optimizer.parameters):
+        raise InputError(
+            "Trainer expects an optimizer of the parameters of the model, got one with others: "
+            f"write {type(optimizer).__name__}(model.parameters(), ...) for this very model"
+        )
