@@ -217,7 +217,9 @@ total                                       795,010  (3,180,040 bytes)
 
     @pytest.mark.parametrize("x", [3, None, {64, 28}])
     def test_refuses_what_is_no_shape(self, model: Sequential, x: Any) -> None:
-        with pytest.raises(InputError, match=r"^summary expects an array or the shape of one, got"):
+        with pytest.raises(
+            InputError, match=r"^Sequential expects an array or the shape of one, got"
+        ):
             model.summary(x)
 
     def test_says_where_in_nested_chains(self) -> None:
@@ -228,8 +230,41 @@ total                                       795,010  (3,180,040 bytes)
     def test_says_which_layer_does_not_fit(self, model: Sequential) -> None:
         with pytest.raises(InputError, match=r"^layer 3 of 5: Dense\(4, 3\) expects .*\(1, 9\)$"):
             model.summary((1, 3, 3))
-        with pytest.raises(InputError, match=r"^summary expects each size to be a whole number"):
+        with pytest.raises(
+            InputError, match=r"^Sequential expects each size of a shape to be a whole"
+        ):
             model.summary((1, -3))
+
+
+class TestWalk:
+    def test_gives_every_layer_with_its_output(self) -> None:
+        first, relu, last = Dense(4, 3, rng=0), ReLU(), Dense(3, 2, rng=1)
+        model = Sequential([Flatten(), Sequential([first, Sequential([relu])]), last])
+        x = BYTES.astype(np.float32)
+        steps = model.walk(x)
+        assert [path for path, _, _ in steps] == ["0", "1.0", "1.1.0", "2"]
+        assert [layer for _, layer, _ in steps] == [model[0], first, relu, last]
+        outputs = [x.reshape(3, 4)]
+        for layer in (first, relu, last):
+            outputs.append(layer(outputs[-1]))
+        for (_, _, y), expected in zip(steps, outputs, strict=True):
+            np.testing.assert_array_equal(y, expected, strict=True)
+
+    def test_goes_in_evaluation_mode_and_leaves_every_mode_as_it_was(self) -> None:
+        seen = []
+
+        class Watch(Layer):
+            def forward(self, x: Array) -> Array:
+                seen.append(self.training)
+                return x.copy()
+
+            backward = forward
+
+        frozen, live = Watch(), Watch()
+        frozen.eval()
+        Sequential([frozen, live]).walk((2, 1))
+        assert seen == [False, False]
+        assert (frozen.training, live.training) == (False, True)
 
 
 class TestChain:

@@ -16,7 +16,7 @@ from tinynet.layers import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, panels
 
-BINS = 50
+BINS = 51  # an odd number: a value that is alone has a bar around it
 
 
 def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64) -> Figure:
@@ -165,8 +165,9 @@ def _sheet(images: Array) -> Array:
 def _edges(values: Array) -> Array:
     """Where the bars of a histogram of finite values begin and end."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    largest = max(abs(low), abs(high))
     # Values that are all but one number would leave no room for bars between them.
-    room = 0.5 if high - low <= 1e-9 * max(abs(low), abs(high)) else 0.0
+    room = max(0.5, 1e-3 * largest) if high - low <= 1e-9 * largest else 0.0
     return np.linspace(low - room, high + room, BINS + 1)
 
 

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from tinynet.plots.style import BLUE, VERMILION, demand_array, ink, panels
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    [
+        ("white", "black"),
+        ("black", "white"),
+        ("#0a0a0a", "white"),
+        ("#767676", "black"),
+        ("#707070", "white"),
+        ("red", "black"),
+        ("blue", "white"),
+    ],
+)
+def test_ink_has_the_better_contrast(colour: str, expected: str) -> None:
+    assert ink(*to_rgb(colour)) == expected
+
+
+def test_the_two_colours_are_of_okabe_and_ito() -> None:
+    assert (BLUE, VERMILION) == ("#0072B2", "#D55E00")
+
+
+@pytest.mark.parametrize(
+    ("count", "grid"), [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))]
+)
+def test_panels_fill_row_by_row(count: int, grid: tuple[int, int]) -> None:
+    figure, axes = panels(count, columns=3, size=(2, 1.5))
+    assert figure.axes == axes
+    assert len(axes) == count
+    spec = axes[0].get_subplotspec()
+    assert spec is not None
+    assert spec.get_gridspec().get_geometry() == grid
+    assert figure.get_size_inches().tolist() == [2 * grid[1], 1.5 * grid[0]]
+    engine = figure.get_layout_engine()
+    assert type(engine).__name__ == "ConstrainedLayoutEngine"
+
+
+def test_a_letter_stands_for_any_size_but_none() -> None:
+    demand_array("histogram", "x", np.zeros((2, 3)), "N", 3)
+    with pytest.raises(ValueError, match=r"^histogram expects x of shape \(N, 3\), got \(0, 3\)$"):
+        demand_array("histogram", "x", np.zeros((0, 3)), "N", 3)
