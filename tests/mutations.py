@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = {
     "tinynet/layers/dense.py": ["tests/layers/test_dense.py", "tests/test_contract.py"],
     "tinynet/layers/activation.py": ["tests/layers/test_activation.py", "tests/test_contract.py"],
+    "tinynet/layers/dropout.py": ["tests/layers/test_dropout.py", "tests/test_contract.py"],
     "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", "tests/test_contract.py"],
     "tinynet/layers/sequential.py": ["tests/layers/test_sequential.py", "tests/test_contract.py"],
     "tinynet/losses.py": ["tests/test_losses.py", "tests/test_contract.py"],

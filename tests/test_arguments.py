@@ -25,6 +25,10 @@ def test_the_bound_itself_passes() -> None:
     assert finite_number("SGD", "rate", 0, at_least=0) == 0.0
 
 
+def test_just_below_the_upper_bound_passes() -> None:
+    assert finite_number("Dropout", "rate", 1 - 2**-53, below=1) == 1 - 2**-53
+
+
 @pytest.mark.parametrize("value", [-1.5, 3, np.float32(0.5)])
 def test_numbers_pass_as_float(value: Any) -> None:
     assert finite_number("Rescale", "scale", value) == float(value)
@@ -43,3 +47,21 @@ def test_what_is_not_finite_is_refused(value: Any) -> None:
 def test_the_sentence_names_the_bound() -> None:
     with pytest.raises(InputError, match=r"^SGD expects rate to be a finite number >= 0, got -1$"):
         finite_number("SGD", "rate", -1, at_least=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (1, {"at_least": 0, "below": 1}, ">= 0 and < 1"),
+        (1.5, {"at_least": 0, "below": 1}, ">= 0 and < 1"),
+        (-0.5, {"at_least": 0, "below": 1}, ">= 0 and < 1"),
+        (float("nan"), {"at_least": 0, "below": 1}, ">= 0 and < 1"),
+        (2.5, {"below": 2.5}, "< 2.5"),
+        (-float("inf"), {"below": 2.5}, "< 2.5"),
+    ],
+)
+def test_the_sentence_names_both_bounds(value: Any, bounds: Any, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        finite_number("Dropout", "rate", value, **bounds)
+    expected = f"Dropout expects rate to be a finite number {words}, got {value!r}"
+    assert str(error.value) == expected

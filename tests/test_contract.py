@@ -1,6 +1,7 @@
 """Every layer that ships, through every rule that tinynet/layer.py states."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +10,17 @@ import pytest
 from tinynet import (
     Array,
     Dense,
+    Dropout,
     Flatten,
     InputError,
     Layer,
+    MeanSquaredError,
     ReLU,
     Rescale,
     Sequential,
+    Sigmoid,
     SoftmaxCrossEntropy,
+    Tanh,
 )
 from tinynet.gradcheck.layouts import layouts
 
@@ -31,7 +36,12 @@ class Case(NamedTuple):
 CASES = {
     "Dense": Case(lambda: Dense(4, 3, rng=0), (N, 4)),
     "Dense on sequences": Case(lambda: Dense(4, 3, bias=False, rng=0), (N, 2, 4)),
+    "Dropout": Case(lambda: Dropout(0.5, rng=0), (N, 4)),
+    "Dropout that drops nothing": Case(lambda: Dropout(0), (N, 4)),
+    "Dropout in evaluation": Case(lambda: Dropout(0.5, rng=0).eval(), (N, 4)),
     "ReLU": Case(ReLU, (N, 4)),
+    "Sigmoid": Case(Sigmoid, (N, 4)),
+    "Tanh": Case(Tanh, (N, 2, 4)),
     "Flatten": Case(Flatten, (N, 2, 3)),
     "Flatten on rows": Case(Flatten, (N, 6)),
     "Rescale": Case(lambda: Rescale(0.5, -0.25), (N, 4)),
@@ -42,12 +52,19 @@ CASES = {
         ),
         (N, 2, 3),
     ),
+    "Sequential that draws": Case(
+        lambda: Sequential([Dropout(0.2, rng=0), Dense(4, 6, rng=1), Dropout(0.5, rng=2)]), (N, 4)
+    ),
     "Sequential of one": Case(lambda: Sequential([Flatten()]), (N, 6)),
     "SoftmaxCrossEntropy of labels": Case(
         SoftmaxCrossEntropy, (N, 3), (np.array([0, 2, 1, 1, 0]),)
     ),
     "SoftmaxCrossEntropy of rows": Case(
         SoftmaxCrossEntropy, (N, 3), (np.full((N, 3), 1 / 3, np.float32),)
+    ),
+    "MeanSquaredError": Case(MeanSquaredError, (N, 3), (np.full((N, 3), 0.5, np.float32),)),
+    "MeanSquaredError of integers": Case(
+        MeanSquaredError, (N, 2, 3), (np.arange(N * 6).reshape(N, 2, 3),)
     ),
 }
 
@@ -91,9 +108,18 @@ def gradients(layer: Layer) -> list[Array]:
 
 
 def run(layer: Layer, case: Case, x: Array) -> Run:
-    y = layer(x, *case.targets)
-    dy = () if case.targets else (np.cos(np.arange(y.size, dtype=y.dtype)).reshape(y.shape),)
-    return Run(y, dy, layer.backward(*dy), gradients(layer))
+    with streams_put_back(layer):
+        y = layer(x, *case.targets)
+        dy = () if case.targets else (np.cos(np.arange(y.size, dtype=y.dtype)).reshape(y.shape),)
+        return Run(y, dy, layer.backward(*dy), gradients(layer))
+
+
+@contextmanager
+def streams_put_back(layer: Layer) -> Iterator[None]:
+    """Two forwards are only the same where both draw the same random numbers."""
+    before = layer.generators()
+    yield
+    layer.restoring_generators(before)()
 
 
 def same(a: Any, b: Any) -> bool:
@@ -134,11 +160,12 @@ class TestOwnership:
         x = draw(case, dtype)
         expected = run(case.make(), case, x.copy())
         layer = case.make()
-        y = layer(x, *case.targets)
-        if isinstance(y, np.ndarray):
-            y[...] = np.nan
-        dy = tuple(array.copy() for array in expected.dy)
-        dx = layer.backward(*dy)
+        with streams_put_back(layer):
+            y = layer(x, *case.targets)
+            if isinstance(y, np.ndarray):
+                y[...] = np.nan
+            dy = tuple(array.copy() for array in expected.dy)
+            dx = layer.backward(*dy)
         for array in dy:
             array[...] = np.nan
         assert same(dx, expected.dx)
