@@ -1,0 +1,149 @@
+"""A network learns to predict a number of a table: python examples/tabular_regression.py.
+
+columns -> Dense -> ReLU -> Dropout -> Dense -> one number. The table is one of penguins, and the
+number their body mass in grams; any other CSV file will do. Prints how far off the network is on
+test rows, and how far two simple answers are: the mean, and least squares, which is hard to beat on
+a table as small and straight as this one. `--help` lists what can be changed.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from columns import Columns, TableParser, fail, holds_numbers, read_table, split
+
+from tinynet import (
+    AdamW,
+    Array,
+    Dense,
+    Dropout,
+    MeanSquaredError,
+    ReLU,
+    Sequential,
+    Trainer,
+)
+from tinynet.callbacks import EarlyStopping, ProgressBar
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as missing:
+    sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
+
+HIDDEN = 32  # units
+UNITS = ("g", "kg", "mm", "cm", "m", "s")  # what a name such as body_mass_g may end in
+BLUE, VERMILION = "#0072B2", "#D55E00"  # told apart by colour-blind people; the marks differ, too
+
+
+def build_network(inputs: int, rng: np.random.Generator) -> Sequential:
+    """The network: x (N, inputs) -> y (N, 1)."""
+    return Sequential(
+        [
+            Dense(inputs, HIDDEN, rng=rng),
+            ReLU(),
+            Dropout(0.1, rng=rng),
+            Dense(HIDDEN, 1, rng=rng),
+        ]
+    )
+
+
+def least_squares(x: Array, y: Array, new_x: Array) -> Array:
+    """The y of new rows by the weighted sum of inputs that fits x and y best."""
+    weights = np.linalg.lstsq(_with_ones(x), y, rcond=None)[0]
+    predicted: Array = _with_ones(new_x) @ weights
+    return predicted
+
+
+def _with_ones(x: Array) -> Array:
+    return np.column_stack([np.ones(len(x)), x])  # the weight of the ones is the bias
+
+
+def rmse(predicted: Array | float, measured: Array) -> float:
+    """The root of the mean squared error, in the unit of what was measured."""
+    return float(np.sqrt(np.mean((predicted - measured) ** 2)))
+
+
+def draw(measured: Array, predictions: dict[str, Array], target: str) -> Figure:
+    """Predicted against measured, and what is left between the two."""
+    target = f"{target:.40}".replace("$", r"\$")  # a dollar would begin a formula
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    styles = ({"marker": "o", "color": BLUE}, {"marker": "x", "color": VERMILION})
+    for (name, predicted), style in zip(predictions.items(), styles, strict=True):
+        left.scatter(measured, predicted, s=22, label=name, **style)
+        right.scatter(predicted, measured - predicted, s=22, label=name, **style)
+    everything = [measured, *predictions.values()]
+    ends = [np.min(everything), np.max(everything)]
+    left.plot(ends, ends, color="black", linewidth=1)  # where all would lie, were none wrong
+    right.axhline(0, color="black", linewidth=1)
+    left.set(title="Predictions of test rows", aspect="equal")
+    left.set(xlabel=f"measured {target}", ylabel=f"predicted {target}")
+    right.set(title="Residuals (above 0: predicted too low)")
+    right.set(xlabel=f"predicted {target}", ylabel="measured - predicted")
+    left.legend(loc="upper left")
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads, trains, compares and draws."""
+    parser = TableParser("Train a network to predict a number of a row.", target="body_mass_g")
+    options = parser.parse_args(arguments)
+    table = read_table(options.csv, options.target)
+    if not holds_numbers(table[options.target]):
+        fail(f"--target {options.target}: expected numbers; words are for tabular_classifier.py")
+    y = table[options.target].to_numpy(float)
+
+    rng = np.random.default_rng(options.seed)
+    train, validation, test = split(len(table), rng)
+    columns = Columns.fit(table.drop(columns=options.target).iloc[train])
+    print(columns)
+    x = columns.transform(table)
+    if len(np.unique(y[train])) < 2:
+        fail(f"--target {options.target}: expected different numbers, got {y[train[0]]:g} alone")
+    mean, std = y[train].mean(), y[train].std()
+    standardized = ((y - mean) / std).astype(np.float32)[:, None]  # (N, 1), around 0
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as error:
+        fail(f"{error}")
+
+    network = build_network(len(columns.inputs), rng)
+    network.summary(x[:1])
+    optimizer = AdamW(network.parameters(), learning_rate=0.003)
+    trainer = Trainer(network, MeanSquaredError(), optimizer, seed=options.seed)
+    stopping = EarlyStopping("validation_loss", patience=20)
+    trainer.fit(
+        x[train],
+        standardized[train],
+        epochs=options.epochs,
+        batch_size=16,
+        validation=(x[validation], standardized[validation]),
+        callbacks=[stopping, ProgressBar(every=10)],
+    )
+    print(f"{trainer.epoch} epochs done; kept are the weights of epoch {stopping.best_epoch}")
+
+    predictions = {
+        "network": network.predict(x[test])[:, 0] * std + mean,
+        "least squares": least_squares(x[train], y[train], x[test]),
+    }
+    ending = options.target.rpartition("_")[2]
+    unit = f" {ending}" if ending in UNITS else ""
+    print(f"root of the mean squared error of {options.target} on {len(test)} test rows:")
+    for name, predicted in ({"mean": mean} | predictions).items():
+        off = np.format_float_positional(rmse(predicted, y[test]), 4, fractional=False, trim="-")
+        print(f"  {name:13}  {off}{unit}")
+
+    path = options.output / "tabular_regression.png"
+    try:
+        draw(y[test], predictions, options.target).savefig(path, dpi=150)
+    except OSError as error:
+        fail(f"{error}")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped before the picture was written")
