@@ -16,7 +16,7 @@ def differentiate(
     size: int,
     see: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
 ) -> float:
-    """Returns the mean loss of a batch and leaves its gradient in the parameters of the model.
+    """Returns the mean loss of a batch and leaves its gradient in the parameters.
 
     Parts of at most `size` samples go forward and backward one after the other, and their
     gradients are averaged by their share of the samples: for a loss that is a mean over samples,
@@ -34,7 +34,7 @@ def differentiate(
         see(prediction, y)
         model.backward(loss.backward())
         return mean_loss
-    mean_loss, parameters = 0.0, model.parameters()
+    mean_loss, parameters = 0.0, [*model.parameters(), *loss.parameters()]
     sums = [np.zeros_like(parameter.value) for parameter in parameters]
     for start in range(0, len(x), size):
         rows = slice(start, start + size)

@@ -24,8 +24,8 @@ class Progress:
 
     @property
     def batches(self) -> int:
-        """How many batches an epoch has."""
-        return math.ceil(self.size / self.batch_size)
+        """How many batches an epoch has, 0 before the first."""
+        return math.ceil(self.size / self.batch_size) if self.batch_size else 0
 
     def begin(self, batches: Batches) -> None:
         """Takes up the epoch under way.

@@ -93,6 +93,12 @@ class Trainer:
         """How many batches the data set of the last fit has."""
         return self._progress.batches
 
+    @property
+    def last_figures(self) -> dict[str, float]:
+        """The figures of the last epoch, NaN for what is no number and what is still to come."""
+        last = self.history.last
+        return {name: last.get(name, math.nan) for name in self.figures}
+
     def fit(
         self,
         x: Array,
@@ -115,9 +121,10 @@ class Trainer:
             InputError: what does not fit together, before anything is changed.
             DivergenceError: the loss became infinite or NaN.
         """
-        self.epochs = whole_number("fit", "epochs", epochs, at_least=0)
         batches = Batches(x, y, batch_size, seed=self.seed, transform=transform)
-        part = whole_number("fit", "micro_batch_size", micro_batch_size or batch_size)
+        part = batch_size if micro_batch_size is None else micro_batch_size
+        part = whole_number("fit", "micro_batch_size", part)
+        self.epochs = whole_number("fit", "epochs", epochs, at_least=0)
         with self._fitting(batches, validation, Callbacks(callbacks)) as running:
             while self.epoch < self.epochs and not self.stopping:
                 running.call("on_epoch_start", self)
@@ -164,9 +171,8 @@ class Trainer:
 
         Printed, what it returns is a list of findings, each with its evidence and what to do.
         """
-        from tinynet.health.preflight import (
-            preflight,
-        )  # who does not ask does not pay for its imports
+        # Who does not ask does not pay for its imports.
+        from tinynet.health.preflight import preflight
 
         return preflight(self, x, y)
 
@@ -191,8 +197,7 @@ class Trainer:
         from tinynet.checkpoint import reading
 
         with reading(path) as state:
-            state.pop("network", None)
-            restore = self.restoring(state)
+            restore = self.restoring({n: part for n, part in state.items() if n != "network"})
         restore()
         return self
 
@@ -253,7 +258,7 @@ class Trainer:
         restore = callbacks.restoring(self._restored_callbacks)
         self._progress.begin(batches)
         restore()
-        self._callbacks, self._restored_callbacks, self.stopping = callbacks, {}, False
+        self._callbacks, self.stopping = callbacks, False
         names = ("loss", *self.metrics.numbers())
         held_out = [f"validation_{name}" for name in names if validation is not None]
         self.figures = (*names, "learning_rate", *held_out)
@@ -262,6 +267,7 @@ class Trainer:
             quiet = np.errstate(over="ignore", invalid="ignore")
             with quiet, self.model.in_mode(training=True), self.loss.in_mode(training=True):
                 callbacks.call("on_fit_start", self)
+                self._restored_callbacks = {}  # from here on their owners have them
                 yield callbacks
         finally:
             self._callbacks = Callbacks(())

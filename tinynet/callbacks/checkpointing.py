@@ -23,8 +23,9 @@ class Checkpoint(Callback):
     """Writes `trainer.save` files into a folder: the last `keep` ones, and the best one.
 
     They are named by the number of steps, step-0000000938.npz, and come every `every_epochs`
-    epochs and, if asked for, every `every_steps` steps. With `best`, the name of a figure or a
-    `Watch`, best.npz is written at each epoch in which that was better than ever.
+    epochs, behind the last one, and, if asked for, every `every_steps` steps. With `best`, the
+    name of a figure or a `Watch`, best.npz is written at each epoch in which that was better than
+    ever.
 
         newest = Checkpoint.newest("runs/digits")
         if newest:
@@ -65,7 +66,7 @@ class Checkpoint(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Makes the folder, and clears away what a run that was cut off left half-written."""
         if self.best is not None:
-            demand_figure(self.best.figure, dict.fromkeys(trainer.figures, 0.0))
+            demand_figure(self.best.figure, trainer.last_figures)
             if not self._resumed:
                 self.best.forget()
         self._resumed = False
@@ -90,9 +91,10 @@ class Checkpoint(Callback):
 
         In this order: a run cut off between the two finds the best one again.
         """
-        if self.best is not None and self.best.improves(trainer.history.last):
+        if self.best is not None and self.best.improves(trainer.last_figures):
             trainer.save(self.folder / "best.npz")
-        if trainer.epoch % self.every_epochs == 0 or trainer.epoch == trainer.epochs:
+        is_last = trainer.stopping or trainer.epoch == trainer.epochs
+        if is_last or trainer.epoch % self.every_epochs == 0:
             self._write(trainer)
 
     def state(self) -> State:

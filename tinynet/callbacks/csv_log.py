@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -37,7 +38,8 @@ class CSVLog(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             there = self.path.read_text(encoding="utf-8", errors="replace")
-            if there != text and not (rows and there.startswith(text)):
+            # What was cut off while it was written is a beginning of the text.
+            if not text.startswith(there) and not (rows and there.startswith(text)):
                 self.path.rename(_free_name(self.path))
         self.path.write_text(text, encoding="utf-8")
 
@@ -47,8 +49,10 @@ class CSVLog(Callback):
             file.write(self._row(trainer, trainer.epoch - 1))
 
     def _row(self, trainer: Trainer, row: int) -> str:
-        figures = [repr(trainer.history.epochs[name][row]) for name in self._columns]
-        return ",".join([str(row + 1), *figures]) + "\n"
+        epochs = trainer.history.epochs
+        # A figure that comes with this fit was not measured before it.
+        figures = (epochs[name][row] if name in epochs else math.nan for name in self._columns)
+        return ",".join([str(row + 1), *map(repr, figures)]) + "\n"
 
 
 def _free_name(path: Path) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from statistics import fmean
+from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -13,15 +14,19 @@ from tinynet.arguments import InputError, whole_number
 from tinynet.callback import Callback
 from tinynet.health.activations import stuck_units
 from tinynet.health.finding import Finding
-from tinynet.health.observation import forward_calls
+from tinynet.health.observation import forward_calls, weights
 from tinynet.parameter import Array
 from tinynet.state import Restore, State, demand_keys
 
 if TYPE_CHECKING:
     from tinynet.trainer import Trainer
 
+SAMPLES = 256  # of the last batches, in which a unit may be silent by chance
 WINDOW = 20  # steps whose losses are averaged
-BLOWN_UP = 1.5  # times the loss at the start
+BLOWN_UP = 1.5  # times the loss at the start,
+SURE = 4.0  # and so many standard errors of a difference above it
+LEARNED = 0.5  # of the loss at the start: below that, short steps are the end of learning
+SETTLED = 100  # steps, before which weights that started at 0 have moved by much of their length
 FAST, SLOW = 0.1, 1e-7  # length of a step, relative to that of the weights
 STILL = 0.001  # what a loss has to fall by, relative to the best before
 
@@ -30,9 +35,9 @@ STILL = 0.001  # what a loss has to fall by, relative to the best before
 class Doctor(Callback):
     """Looks for dead or saturated units, steps too long or short, and a loss that stands or grows.
 
-    Every `every_steps` steps it looks at the last batch and the last step, after each epoch at the
-    losses of the last `patience` epochs. A finding of a kind is told once, by `report`, and kept
-    in `findings`. Training goes on, with the same numbers as without it.
+    Every `every_steps` steps it looks at the last samples and the next step, after each epoch at
+    the losses of the last `patience` epochs. A finding of a kind is told once, by `report`, and
+    kept in `findings`. Training goes on, with the same numbers as without it.
 
     Raises:
         InputError: a number below 1, or a report that is no function.
@@ -53,18 +58,29 @@ class Doctor(Callback):
         self.findings: list[Finding] = []
         self._told: set[str] = set()
         self._before: list[tuple[str, Array]] = []
+        self._samples: list[Array] = []
+
+    def on_fit_start(self, trainer: Trainer) -> None:  # noqa: ARG002  # every hook is given it
+        """Forgets the steps and samples of a fit before."""
+        self._before, self._samples = [], []
 
     def on_step_end(self, trainer: Trainer) -> None:
         """Looks, if it is time; the length of a step takes the step after."""
+        found: list[Finding] = []
         if self._before:
-            self._tell(trainer, _step_lengths(trainer, self._before))
+            found += _step_lengths(trainer, self._before)
             self._before = []
-        if trainer.step % self.every_steps == 0:
-            self._tell(trainer, _growth(trainer.history.steps["loss"]))
-            # On a copy: a forward of the model itself could move a stream or a running mean.
-            self._tell(trainer, stuck_units(forward_calls(deepcopy(trainer.model), trainer.batch)))
-            named = trainer.model.named_parameters()
-            self._before = [(n, p.value.copy()) for n, p in named if p.value.ndim > 1]
+        steps_to_go = -trainer.step % self.every_steps
+        if steps_to_go * len(trainer.batch) < SAMPLES:
+            self._samples.append(trainer.batch)
+        if not steps_to_go:
+            found += _growth(trainer.history.steps["loss"])
+            found += self._stuck_units(trainer)
+            if trainer.step >= SETTLED:
+                trained = {id(parameter) for parameter in trainer.optimizer.parameters}
+                named = [(n, p) for n, p in weights(trainer.model) if id(p) in trained]
+                self._before = [(name, p.value.copy()) for name, p in named]
+        self._tell(trainer, trainer.epoch + 1, found)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Looks at the losses of the last epochs."""
@@ -72,13 +88,13 @@ class Doctor(Callback):
         if len(losses) <= self.patience:
             return
         best_before, best = min(losses[: -self.patience]), min(losses[-self.patience :])
-        if best > (1 - STILL) * best_before:
+        if best > best_before - STILL * abs(best_before):
             evidence = (
                 f"The best loss of the last {self.patience} epochs is {best:.4g}, that of those "
                 f"before {best_before:.4g}."
             )
             advice = "Lower the rate (OnPlateau, Cosine), or stop (EarlyStopping)."
-            self._tell(trainer, [Finding("loss plateau", evidence, advice)])
+            self._tell(trainer, trainer.epoch, [Finding("loss plateau", evidence, advice)])
 
     def state(self) -> State:
         """The kinds that were told."""
@@ -92,17 +108,28 @@ class Doctor(Callback):
             raise InputError(f"Doctor expects told to be a list of names, got {told!r:.60}")
         return lambda: self._told.update(told)
 
-    def _tell(self, trainer: Trainer, findings: list[Finding]) -> None:
-        new = [finding for finding in findings if finding.name not in self._told]
-        for finding in new:
-            self.findings.append(finding)
-            self._told.add(finding.name)
-            self.report(f"epoch {trainer.epoch + 1}, step {trainer.step}: {finding}")
+    def _stuck_units(self, trainer: Trainer) -> list[Finding]:
+        form = trainer.batch.shape[1:]  # sequences may be as long as they like in each batch
+        x = np.concatenate([samples for samples in self._samples if samples.shape[1:] == form])
+        self._samples = []
+        # On a copy: a forward of the model itself could move a stream or a running mean.
+        return stuck_units(forward_calls(deepcopy(trainer.model), x))
+
+    def _tell(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
+        for finding in findings:
+            if finding.name not in self._told:
+                self.findings.append(finding)
+                self._told.add(finding.name)
+                self.report(f"epoch {epoch}, step {trainer.step}: {finding}")
 
 
-def _growth(losses: Any) -> list[Finding]:
-    start, now = fmean(losses[:WINDOW]), fmean(losses[-WINDOW:])
-    if len(losses) < 2 * WINDOW or now <= BLOWN_UP * start:
+def _growth(losses: Sequence[float]) -> list[Finding]:
+    if len(losses) < 2 * WINDOW:
+        return []
+    first = losses[:WINDOW]
+    start, now = fmean(first), fmean(losses[-WINDOW:])
+    chance = SURE * math.sqrt(2 * variance(first) / WINDOW)
+    if now <= max(BLOWN_UP * start, start + chance):
         return []
     evidence = f"The mean loss of {WINDOW} steps was {start:.4g} at the start and is {now:.4g} now."
     return [Finding("loss blow-up", evidence, "Lower the learning rate, or clip with clip_norm.")]
@@ -110,9 +137,10 @@ def _growth(losses: Any) -> list[Finding]:
 
 def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Finding]:
     """Steps of a sound run are about a thousandth as long as the weights that they move."""
-    rates = trainer.history.steps["learning_rate"]
+    rates, losses = (trainer.history.steps[name] for name in ("learning_rate", "loss"))
     # At the end of a schedule steps are short because they are meant to be.
-    share = rates[-1] / max(rates) if max(rates) else 0.0
+    share = rates[-1] / max(rates) if max(rates) else 1.0
+    learning = fmean(losses[-WINDOW:]) > LEARNED * fmean(losses[:WINDOW])
     named = dict(trainer.model.named_parameters())
     findings = []
     for name, old in before:
@@ -121,7 +149,7 @@ def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Fin
         evidence = f"A step moved {name} by {ratio:.2g} of its length; about 0.001 is usual."
         if ratio > FAST:
             findings.append(Finding("steps too long", evidence, "Lower the learning rate."))
-        elif length and ratio < SLOW * share:
+        elif length and learning and ratio < SLOW * share:
             advice = (
                 "Raise the rate, or look for what keeps the gradient from coming through to it."
             )

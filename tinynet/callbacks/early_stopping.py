@@ -37,7 +37,7 @@ class EarlyStopping(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Starts anew, or where the run that is resumed had come to."""
-        demand_figure(self.watch.figure, dict.fromkeys(trainer.figures, 0.0))
+        demand_figure(self.watch.figure, trainer.last_figures)
         if not self._resumed:
             self.watch.forget()
             self.best_epoch, self._best = 0, {}
@@ -47,7 +47,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Judges the epoch."""
-        if self.watch.improves(trainer.history.last):
+        if self.watch.improves(trainer.last_figures):
             self.best_epoch = trainer.epoch
             self._best = {name: np.copy(array) for name, array in trainer.model.state().items()}
         elif self.watch.waited >= self.patience:

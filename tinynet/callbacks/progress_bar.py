@@ -31,6 +31,7 @@ class ProgressBar(Callback):
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Opens the bar, where there is a terminal."""
+        self._shown = trainer.epoch  # the last epoch that needs no line any more
         if not sys.stderr.isatty():
             return
         try:
@@ -48,9 +49,23 @@ class ProgressBar(Callback):
             self._bar.update()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Prints the line."""
-        if trainer.epoch % self.every and trainer.epoch != trainer.epochs:
-            return
+        """Prints the line, if it is time."""
+        if trainer.epoch % self.every == 0:
+            self._show(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Prints the line of the last epoch, wherever the run was stopped."""
+        if trainer.epoch > self._shown:
+            self._show(trainer)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _show(self, trainer: Trainer) -> None:
+        self._shown = trainer.epoch
         line = f"epoch {trainer.epoch:{len(str(trainer.epochs))}}/{trainer.epochs}"
         for name, value in trainer.history.last.items():
             if name != "learning_rate":
@@ -60,9 +75,3 @@ class ProgressBar(Callback):
             print(line)
         else:
             self._bar.write(line)
-
-    def close(self) -> None:
-        """Takes the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None

@@ -1,0 +1,158 @@
+"""A small run with all that a checkpoint has to hold: python tests/resume_run.py FOLDER PAUSE
+
+It goes on from the newest checkpoint in the folder, and prints the digest of where it ends. Each
+step takes PAUSE seconds longer than it would.
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinynet import (
+    Accuracy,
+    Adam,
+    Array,
+    Dense,
+    Dropout,
+    Layer,
+    PrecisionRecallF1,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Trainer,
+)
+from tinynet.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping
+from tinynet.schedules import Cosine, LinearWarmUp, OnPlateau, Schedule
+
+
+class Centre(Layer):
+    """y = x - mean, a buffer: the running mean of what came in training."""
+
+    def __init__(self, features: int) -> None:
+        self.mean = np.zeros(features, np.float32)
+
+    def forward(self, x: Array) -> Array:
+        if self.training:
+            self.mean += np.float32(0.1) * (x.mean(axis=0) - self.mean)
+        y: Array = x - self.mean
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = self.recall(dy)[0].copy()
+        return dx
+
+
+class Pause(Callback):
+    """Makes each step longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # one like another
+        time.sleep(self.seconds)
+
+
+class SaveAndStop(Callback):
+    """Saves at one step, behind all other callbacks, and stops there."""
+
+    runs_last = True
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            trainer.save(self.path)
+            trainer.stop()
+
+
+def make_data(samples: int = 50, seed: int = 1) -> tuple[Array, Array]:
+    """Points of three classes that overlap."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, samples)
+    x = rng.standard_normal((samples, 4)) + np.eye(3, 4)[y]
+    return x.astype(np.float32), y
+
+
+def warm_up_and_cosine() -> Schedule:
+    return LinearWarmUp(5, then=Cosine(0.05, steps=30))
+
+
+def on_plateau() -> Schedule:
+    return OnPlateau(0.05, factor=0.5, patience=0)
+
+
+def make_model(seed: int = 0) -> Sequential:
+    return Sequential(
+        [
+            Centre(4),
+            Dense(4, 8, rng=seed),
+            ReLU(),
+            Dropout(0.3, rng=seed + 1),
+            Dense(8, 3, rng=seed + 2),
+        ]
+    )
+
+
+def make_trainer(seed: int = 0, rate: Schedule | float = 0.05) -> Trainer:
+    model = make_model(seed)
+    optimizer = Adam(model.parameters(), rate, clip_norm=1.0)
+    metrics = [Accuracy(), PrecisionRecallF1(3)]
+    return Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=metrics, seed=seed)
+
+
+def make_callbacks(folder: Path, more: Sequence[Callback] = ()) -> list[Callback]:
+    return [
+        Checkpoint(folder, every_steps=2, best="validation_accuracy"),
+        EarlyStopping(patience=2),
+        CSVLog(folder / "log.csv"),
+        *more,
+    ]
+
+
+def digest(trainer: Trainer) -> str:
+    """The SHA-256 of weights, buffers, slots, streams, history, metrics and position."""
+    sha = hashlib.sha256()
+    _add(sha, {name: part for name, part in trainer.state().items() if name != "callbacks"})
+    return sha.hexdigest()
+
+
+def _add(sha: Any, value: Any) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            sha.update(f"{name}:".encode())
+            _add(sha, item)
+    elif isinstance(value, np.ndarray):
+        sha.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
+    else:
+        sha.update(repr(value).encode())
+
+
+def run(folder: Path, pause: float = 0.0) -> str:
+    """Runs to the end from the newest checkpoint, if there is one, with other weights to start."""
+    newest = Checkpoint.newest(folder)
+    trainer = make_trainer(
+        0 if newest is None else 99, LinearWarmUp(5, then=Cosine(0.02, steps=60))
+    )
+    if newest is not None:
+        trainer.restore(newest)
+    callbacks: list[Callback] = [
+        EarlyStopping(patience=4),
+        CSVLog(folder / "log.csv"),
+        Checkpoint(folder, every_steps=3, best="validation_accuracy"),
+        Pause(pause),
+    ]
+    validation = make_data(60, seed=2)
+    x, y = make_data(200)
+    trainer.fit(x, y, epochs=6, batch_size=20, validation=validation, callbacks=callbacks)
+    return digest(trainer)
+
+
+if __name__ == "__main__":
+    print(run(Path(sys.argv[1]), float(sys.argv[2])))
