@@ -17,7 +17,8 @@ from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
 from tinynet.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
 from tinynet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinynet.parameter import Array, Parameter
-from tinynet.trainer import DivergenceError, Trainer
+from tinynet.progress import DivergenceError
+from tinynet.trainer import Trainer
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from tinynet.arguments import InputError
-from tinynet.state import Restore, State, demand_keys
+from tinynet.state import Restore, State, demand_keys, in_turn
 
 if TYPE_CHECKING:
     from tinynet.trainer import Trainer
@@ -98,10 +98,4 @@ class Callbacks:
 
     def restoring(self, state: State) -> Restore:
         """Validates what is there for those who are here, and returns what hands it to them."""
-        restores = [c.restoring(state[name]) for name, c in self.named.items() if name in state]
-
-        def restore() -> None:
-            for part in restores:
-                part()
-
-        return restore
+        return in_turn(c.restoring(state[name]) for name, c in self.named.items() if name in state)

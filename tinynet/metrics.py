@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynet.arguments import InputError, whole_number
 from tinynet.parameter import Array
-from tinynet.state import Restore, State, demand_keys, restoring_arrays
+from tinynet.state import Restore, State, demand_keys, in_turn, restoring_arrays
 
 
 class Metric(ABC):
@@ -76,9 +76,9 @@ class TopKAccuracy(Metric):
         labels = _labels("TopKAccuracy", prediction, targets)
         own = prediction[np.arange(len(labels)), labels, None]  # (N, 1)
         before = np.arange(prediction.shape[1]) < labels[:, None]
-        # Written so that NaN never counts as right.
+        # Written so that NaN never counts as right: all C scores count against it.
         lower = (prediction < own) | ((prediction == own) & ~before)
-        right = (~lower).sum(axis=1) < self.k
+        right = (~lower).sum(axis=1) < min(self.k, prediction.shape[1])
         self.counts += np.array([np.count_nonzero(right), len(labels)])
 
     def results(self) -> dict[str, Any]:
@@ -103,7 +103,9 @@ class Accuracy(Metric):
     def update(self, prediction: Array, targets: Array) -> None:
         """prediction: (N, C), targets: (N,) or rows (N, C), of which the highest is the label."""
         labels = _labels("Accuracy", prediction, targets)
-        right = prediction.argmax(axis=1) == labels
+        rows, read = np.arange(len(labels)), prediction.argmax(axis=1)
+        # NumPy takes NaN for the highest.
+        right = (read == labels) & ~np.isnan(prediction[rows, read])
         self.counts += np.array([np.count_nonzero(right), len(labels)])
 
     def results(self) -> dict[str, Any]:
@@ -202,6 +204,8 @@ class Metrics:
     """
 
     def __init__(self, metrics: Sequence[Metric], taken: Sequence[str] = ()) -> None:
+        if not isinstance(metrics, Sequence):
+            raise InputError(f"Trainer expects metrics as a list of them, got {metrics!r}")
         for metric in metrics:
             if not isinstance(metric, Metric):
                 mend = f": write {metric.__name__}(...)" if isinstance(metric, type) else ""
@@ -237,13 +241,7 @@ class Metrics:
     def restoring(self, state: Any) -> Restore:
         """Validates a `state` and returns what takes it over."""
         demand_keys("metrics", state, self.state())
-        restores = [m.restoring(state[str(place)]) for place, m in enumerate(self.metrics)]
-
-        def restore() -> None:
-            for part in restores:
-                part()
-
-        return restore
+        return in_turn(m.restoring(state[str(place)]) for place, m in enumerate(self.metrics))
 
 
 def _count(who: str, counts: Array, prediction: Array, targets: Array) -> None:
@@ -255,10 +253,12 @@ def _count(who: str, counts: Array, prediction: Array, targets: Array) -> None:
 
 
 def _labels(who: str, prediction: Array, targets: Array) -> Array:
-    shape = np.shape(prediction)
-    if len(shape) != 2 or shape[1] == 0:
+    shape = prediction.shape if isinstance(prediction, np.ndarray) else type(prediction).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] == 0:
         raise InputError(f"{who} expects scores of shape (N, C), got {shape}")
-    labels = targets.argmax(axis=1) if np.shape(targets) == shape else np.asarray(targets)
+    labels = np.asarray(targets)
+    if labels.shape == shape:
+        labels = labels.argmax(axis=1)
     if labels.shape != shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(
             f"{who} expects integer labels of shape {shape[:1]} or rows of shape {shape}, "

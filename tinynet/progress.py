@@ -9,6 +9,10 @@ from tinynet.datasets.batches import Batches
 from tinynet.state import Restore, State, demand_keys
 
 
+class DivergenceError(ArithmeticError):
+    """The loss is no number any more; the parameters are those before this step."""
+
+
 @final
 @dataclass
 class Progress:
@@ -41,6 +45,19 @@ class Progress:
                 f"got {size} samples and batch_size={batch_size}"
             )
         self.size, self.batch_size = size, batch_size
+
+    def demand_finite(self, loss: float) -> None:
+        """Refuses to go on from a loss that is no number.
+
+        Raises:
+            DivergenceError: it is infinite or NaN.
+        """
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: try a "
+                "lower learning rate or clip_norm, ask trainer.preflight, or look for the place "
+                "with detect_anomaly; the parameters are those before this step"
+            )
 
     def count(self, loss: float, samples: int) -> None:
         """Takes in a step."""

@@ -20,6 +20,17 @@ State = dict[str, Any]
 Restore = Callable[[], None]
 
 
+def in_turn(restores: Iterable[Restore]) -> Restore:
+    """One that does all of these, the first one first."""
+    parts = tuple(restores)
+
+    def restore() -> None:
+        for part in parts:
+            part()
+
+    return restore
+
+
 def demand_keys(who: str, state: Any, keys: Iterable[str]) -> None:
     """Refuses a state that is not a dict with exactly these keys.
 

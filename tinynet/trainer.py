@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -21,14 +22,10 @@ from tinynet.optimizers import Optimizer
 from tinynet.parameter import Array
 from tinynet.progress import Progress
 from tinynet.schedules import Schedule
-from tinynet.state import Restore, State, demand_keys
+from tinynet.state import Restore, State, demand_keys, in_turn
 
 if TYPE_CHECKING:
     from tinynet.health.finding import Findings
-
-
-class DivergenceError(ArithmeticError):
-    """The loss is no number any more; the parameters are those before this step."""
 
 
 @final
@@ -36,21 +33,20 @@ class Trainer:
     """Trains a model to make a loss small, and can be stopped and resumed to the last bit.
 
     `metrics` are measured on the batches as they are trained on, and on validation data. The order
-    of the samples depends on `seed` and the epoch alone. `epoch` and `step` count what is done,
-    `history` has every figure.
+    of the samples depends on `seed` and the epoch alone. `epoch` and `step` count what is done.
 
     Raises:
         InputError: model and loss are no layers, the optimizer does not train the model, or two
             metrics have a figure of the same name.
 
-    >>> from tinynet import SGD, Accuracy, Dense, Sequential, SoftmaxCrossEntropy
+    >>> from tinynet import SGD, Dense, Sequential, SoftmaxCrossEntropy
     >>> x = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
     >>> y = (x[:, 0] > x[:, 1]).astype(np.int64)
     >>> model = Sequential([Dense(2, 2, rng=0)])
     >>> optimizer = SGD(model.parameters(), 0.5, momentum=0.9)
-    >>> trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()])
+    >>> trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer)
     >>> history = trainer.fit(x, y, epochs=5, batch_size=20)
-    >>> trainer.epoch, trainer.step, trainer.evaluate(x, y)["accuracy"] > 0.95
+    >>> trainer.epoch, trainer.step, trainer.evaluate(x, y)["loss"] < 0.1
     (5, 50, True)
     """
 
@@ -96,8 +92,7 @@ class Trainer:
     @property
     def last_figures(self) -> dict[str, float]:
         """The figures of the last epoch, NaN for what is no number and what is still to come."""
-        last = self.history.last
-        return {name: last.get(name, math.nan) for name in self.figures}
+        return dict.fromkeys(self.figures, math.nan) | self.history.last
 
     def fit(
         self,
@@ -171,8 +166,7 @@ class Trainer:
 
         Printed, what it returns is a list of findings, each with its evidence and what to do.
         """
-        # Who does not ask does not pay for its imports.
-        from tinynet.health.preflight import preflight
+        from tinynet.health.preflight import preflight  # its imports are for those who ask
 
         return preflight(self, x, y)
 
@@ -204,13 +198,8 @@ class Trainer:
     def state(self) -> State:
         """Weights, buffers, slots, schedule, random streams, figures and position."""
         return {
-            "model": self.model.state(),
-            "loss": self.loss.state(),
-            "optimizer": self.optimizer.state(),
+            **{name: part.state() for name, part in self._parts().items()},
             "generators": {"model": self.model.generators(), "loss": self.loss.generators()},
-            "metrics": self.metrics.state(),
-            "history": self.history.state(),
-            "progress": self._progress.state(),
             "seed": self.seed,
             "callbacks": self._restored_callbacks | self._callbacks.state(),
         }
@@ -227,24 +216,24 @@ class Trainer:
         if not isinstance(callbacks, dict):
             raise InputError(f"Trainer expects states of callbacks, got {callbacks!r:.60}")
         seed = whole_number("Trainer", "seed", state["seed"], at_least=0)
-        restores = [
-            self.model.restoring(state["model"]),
-            self.loss.restoring(state["loss"]),
-            self.optimizer.restoring(state["optimizer"]),
+        restores = [part.restoring(state[name]) for name, part in self._parts().items()]
+        restores += [
             self.model.restoring_generators(state["generators"]["model"]),
             self.loss.restoring_generators(state["generators"]["loss"]),
-            self.metrics.restoring(state["metrics"]),
-            self.history.restoring(state["history"]),
-            self._progress.restoring(state["progress"]),
+            partial(setattr, self, "seed", seed),
+            partial(setattr, self, "_restored_callbacks", callbacks),
         ]
+        return in_turn(restores)
 
-        def restore() -> None:
-            for part in restores:
-                part()
-            self.seed = seed
-            self._restored_callbacks = callbacks
-
-        return restore
+    def _parts(self) -> dict[str, Layer | Optimizer | Metrics | History | Progress]:
+        return {
+            "model": self.model,
+            "loss": self.loss,
+            "optimizer": self.optimizer,
+            "metrics": self.metrics,
+            "history": self.history,
+            "progress": self._progress,
+        }
 
     @contextmanager
     def _fitting(
@@ -274,12 +263,7 @@ class Trainer:
             callbacks.close()
 
     def _take_step(self, loss: float, samples: int) -> None:
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: try a "
-                "lower learning rate or clip_norm, ask trainer.preflight, or look for the place "
-                "with detect_anomaly; the parameters are those before this step"
-            )
+        self._progress.demand_finite(loss)
         figures = {"loss": loss, "learning_rate": self.optimizer.rate}
         self.optimizer.step()
         if self.optimizer.clip_norm is not None:
@@ -293,9 +277,7 @@ class Trainer:
         figures["learning_rate"] = self.history.steps["learning_rate"][-1]
         if validation is not None:
             held_out = self.evaluate(*validation)
-            figures |= {
-                n: held_out[n.removeprefix("validation_")] for n in self.figures if n not in figures
-            }
+            figures |= {f"validation_{n}": v for n, v in held_out.items() if np.ndim(v) == 0}
         self.history.add_epoch(figures)
         if isinstance(self.optimizer.learning_rate, Schedule):
             self.optimizer.learning_rate.observe(figures)
