@@ -27,7 +27,9 @@ TESTS = {
     "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", "tests/test_contract.py"],
     "tinynet/layers/sequential.py": ["tests/layers/test_sequential.py", "tests/test_contract.py"],
     "tinynet/losses.py": ["tests/test_losses.py", "tests/test_contract.py"],
-    "tinynet/optimizers.py": ["tests/test_optimizers.py"],
+    "tinynet/optimizers/optimizer.py": ["tests/optimizers/test_optimizer.py"],
+    "tinynet/optimizers/sgd.py": ["tests/optimizers/test_sgd.py"],
+    "tinynet/optimizers/adaptive.py": ["tests/optimizers/test_adaptive.py"],
 }
 
 

@@ -61,5 +61,5 @@ def test_readme_names_every_option_of_the_example() -> None:
     example = (ROOT / "examples" / "mnist_two_layer.py").read_text(encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     options = set(re.findall(r'"(--[a-z-]+)"', example))
-    assert len(options) == 9
+    assert len(options) == 10
     assert all(option in readme for option in options)

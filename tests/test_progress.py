@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import InputError
+from tinynet import DivergenceError, InputError
 from tinynet.datasets.batches import Batches
 from tinynet.progress import Progress
 
@@ -82,6 +82,21 @@ class TestBegin:
             f"got {size} samples and batch_size={batch_size}"
         )
         assert progress.state() == before
+
+
+class TestDemandFinite:
+    @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+    def test_refuses_a_loss_that_is_no_number_and_says_where(self, loss: float) -> None:
+        progress = Progress(epoch=2, step=7)
+        with pytest.raises(DivergenceError) as error:
+            progress.demand_finite(loss)
+        assert str(error.value).startswith(f"the loss became {loss} in step 8, epoch 3")
+        assert "lower learning rate or clip_norm" in str(error.value)
+        assert progress == Progress(epoch=2, step=7)
+
+    @pytest.mark.parametrize("loss", [0.0, -3.0, 1e300])
+    def test_passes_any_number(self, loss: float) -> None:
+        Progress().demand_finite(loss)
 
 
 class TestState:

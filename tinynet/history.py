@@ -88,7 +88,7 @@ class History:
                 demand_array(f"History, {name} of {table},", column, (None,), np.float64)
             if len({len(column) for column in columns.values()}) > 1:
                 raise InputError(f"History expects columns of one length, got others in {table}")
-            came[table] = {name: array("d", column.tobytes()) for name, column in columns.items()}
+            came[table] = {name: array("d", column.tolist()) for name, column in columns.items()}
 
         def restore() -> None:
             self.epochs, self.steps = came["epochs"], came["steps"]

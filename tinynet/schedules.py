@@ -17,7 +17,7 @@ from tinynet.watch import Watch
 class Schedule(ABC):
     """A learning rate for each step; subclasses write `__call__` and set `peak`.
 
-    `peak` is the highest rate that it ever gives.
+    No rate that it gives is above `peak`.
     """
 
     peak: float
@@ -146,7 +146,7 @@ class LinearWarmUp(Schedule):
     def __call__(self, step: int) -> float:
         """The rate on the slope, or of what comes behind it."""
         if step < self.steps:
-            return self.then(0) * (step + 1) / self.steps
+            return self.then(0) * ((step + 1) / self.steps)
         return self.then(step - self.steps)
 
     def observe(self, figures: Mapping[str, float]) -> None:

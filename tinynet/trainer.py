@@ -92,7 +92,8 @@ class Trainer:
     @property
     def last_figures(self) -> dict[str, float]:
         """The figures of the last epoch, NaN for what is no number and what is still to come."""
-        return dict.fromkeys(self.figures, math.nan) | self.history.last
+        last = self.history.last
+        return {name: last.get(name, math.nan) for name in self.figures}
 
     def fit(
         self,
@@ -276,8 +277,8 @@ class Trainer:
         self.metrics.reset()
         figures["learning_rate"] = self.history.steps["learning_rate"][-1]
         if validation is not None:
-            held_out = self.evaluate(*validation)
-            figures |= {f"validation_{n}": v for n, v in held_out.items() if np.ndim(v) == 0}
+            results = self.evaluate(*validation).items()
+            figures |= {f"validation_{n}": value for n, value in results if np.ndim(value) == 0}
         self.history.add_epoch(figures)
         if isinstance(self.optimizer.learning_rate, Schedule):
             self.optimizer.learning_rate.observe(figures)

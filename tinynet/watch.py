@@ -62,8 +62,9 @@ class Watch:
         demand_keys("Watch", state, ("best", "waited"))
         assert isinstance(state, dict)
         best, waited = state["best"], whole_number("Watch", "waited", state["waited"], at_least=0)
-        if best is not None:
-            best = best if best in (math.inf, -math.inf) else finite_number("Watch", "best", best)
+        infinite = isinstance(best, float) and math.isinf(best)
+        if best is not None and not infinite:
+            best = finite_number("Watch", "best", best)
 
         def restore() -> None:
             self.best, self.waited = best, waited

@@ -64,11 +64,12 @@ def main() -> None:
         rng = np.random.default_rng(turn)
         recipe = example.RECIPES["momentum"]
         network = example.build_network(10, recipe, rng)
+        trainer = example.build_trainer(network, len(train.images), recipe, turn)
         started = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            history = example.train_network(network, train, test, recipe, rng)
+            example.train_network(trainer, train, test, recipe)
         tinynet_times.append(time.perf_counter() - started)
-        accuracies.append(history[-1].test_accuracy)
+        accuracies.append(trainer.history.last["validation_accuracy"])
     ratios = [own / theirs for own, theirs in zip(tinynet_times, script_times, strict=True)]
     print(
         f"plain NumPy, {STEPS} full-batch steps: median {statistics.median(script_times):.1f} s, "

@@ -63,7 +63,10 @@ class Batches:
         rows = self._rows(number)
         for batch in range(start, len(self)):
             own = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            x, y = (_view(a, own) if rows is None else a[rows[own]] for a in (self.x, self.y))
+            if rows is None:
+                x, y = _view(self.x, own), _view(self.y, own)
+            else:
+                x, y = self.x[rows[own]], self.y[rows[own]]
             if self.transform is not None:
                 # With a third number another stream than that of the order, also for batch 0.
                 rng = np.random.default_rng((self.seed, number, 1 + batch))
@@ -100,12 +103,11 @@ def _view(array: Array, rows: slice) -> Array:
 
 
 def _transformed(pair: Any) -> tuple[Array, Array]:
-    arrays = isinstance(pair, tuple) and all(isinstance(part, np.ndarray) for part in pair)
-    if not arrays or len(pair) != 2 or len(pair[0]) != len(pair[1]):
-        shapes = [np.shape(part) for part in pair] if isinstance(pair, tuple) else type(pair)
-        raise InputError(
-            f"Batches expects transform to return (x, y), two arrays of as many samples, "
-            f"got {shapes}"
-        )
-    x, y = pair
-    return x, y
+    match pair:
+        case np.ndarray() as x, np.ndarray() as y if x.ndim and y.ndim and len(x) == len(y):
+            return x, y
+    parts = pair if isinstance(pair, tuple | list) else [pair]
+    came = " and ".join(str(getattr(part, "shape", type(part).__name__)) for part in parts)
+    raise InputError(
+        f"Batches expects transform to return (x, y), two arrays of as many samples, got {came}"
+    )

@@ -59,7 +59,7 @@ class Adam(Optimizer):
         mean_square = _towards(slots["mean_square"], grad * grad, beta2)
         # m̂ / (√v̂ + ε), with the two corrections taken together: one pass less over the array.
         correction = math.sqrt(1 - beta2**t)
-        size = np.sqrt(mean_square)
+        size = _root(mean_square)
         size += self.eps * correction
         direction = np.divide(mean, size, out=size)
         direction *= correction / (1 - beta1**t)
@@ -194,9 +194,13 @@ def _towards(running: Array, new: Array, beta: float) -> Array:
 
 
 def _in_units_of(grad: Array, square: Array, eps: float) -> Array:
-    size = np.sqrt(square)
+    size = _root(square)
     size += eps
     return np.divide(grad, size, out=size)
+
+
+def _root(square: Array) -> Array:
+    return np.asarray(np.sqrt(square))  # which alone makes a number of an array without axes
 
 
 def _below_one(who: Optimizer, name: str, value: Any) -> float:

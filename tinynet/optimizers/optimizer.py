@@ -228,24 +228,26 @@ class Optimizer(ABC):
                 f"{who} expects a gradient of shape {shape} for parameter {self.names[index]}, "
                 f"got {grad.shape} of {grad.dtype}"
             )
-        return value, grad
+        return value, np.asarray(grad, value.dtype)
 
     def _clipped(self, grads: tuple[Array, ...]) -> list[Array]:
         clipped = list(grads)
         if self.clip_value is not None:
             clipped = [np.clip(grad, -self.clip_value, self.clip_value) for grad in clipped]
         if self.clip_norm is not None:
-            # Square by square in the dtype of the gradient, which sums them pairwise.
-            self.gradient_norm = math.sqrt(sum(float((grad * grad).sum()) for grad in clipped))
+            # In float64: squares of a gradient that explodes are beyond float32.
+            squares = (np.square(grad, dtype=np.float64).sum() for grad in clipped)
+            self.gradient_norm = math.sqrt(sum(map(float, squares)))
             if self.gradient_norm > self.clip_norm:
                 factor = self.clip_norm / self.gradient_norm
                 clipped = [grad * factor for grad in clipped]
         return clipped
 
     def __repr__(self) -> str:
-        names = ("learning_rate", *self.settings)
-        inside = ", ".join(f"{n}={getattr(self, n)!r}" for n in names if getattr(self, n))
-        return f"{type(self).__name__}({len(self.parameters)} parameters, {inside})"
+        given = {name: getattr(self, name) for name in ("learning_rate", *self.settings)}
+        # Of those that every optimizer has, only what is turned on.
+        inside = (f"{n}={v!r}" for n, v in given.items() if v or n not in Optimizer.settings)
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {', '.join(inside)})"
 
 
 def _named(who: str, parameters: Any) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:

@@ -35,7 +35,7 @@ class SGD(Optimizer):
     """
 
     slot_names = ("velocity",)
-    settings = (*Optimizer.settings, "momentum")
+    settings = (*Optimizer.settings, "momentum", "nesterov")
 
     def __init__(
         self,
@@ -60,3 +60,10 @@ class SGD(Optimizer):
         velocity *= self.momentum
         velocity += grad
         return grad + self.momentum * velocity if self.nesterov else velocity
+
+    def _valid(self, name: str, value: Any) -> Any:
+        if name != "nesterov":
+            return super()._valid(name, value)
+        if not isinstance(value, bool):
+            raise InputError(f"SGD expects nesterov to be True or False, got {value!r}")
+        return value
