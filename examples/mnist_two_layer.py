@@ -1,14 +1,14 @@
 """A two-layer network learns to read handwritten digits: python examples/mnist_two_layer.py.
 
 784 pixels -> Dense -> ReLU -> Dense -> 10 digits, trained with mini-batch gradient descent. Prints
-the accuracy after each epoch, then writes four pictures. `--help` lists what can be changed.
+the accuracy after each epoch, then writes eight pictures. `--help` lists what can be changed.
 """
 
 import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,29 +18,37 @@ import numpy as np
 
 from tinynet import (
     SGD,
+    Accuracy,
     Array,
+    ConfusionMatrix,
     Dense,
+    DivergenceError,
     Flatten,
+    InputError,
     ReLU,
     Rescale,
     Sequential,
     SoftmaxCrossEntropy,
+    Trainer,
     softmax,
 )
+from tinynet.callbacks import Callback, Checkpoint, ProgressBar
+from tinynet.checkpoint import CheckpointError
 from tinynet.datasets import DatasetError, Digits, load_mnist
 from tinynet.initializers import Initializer, he_normal, zeros
+from tinynet.schedules import Cosine
 
 try:
     import matplotlib
     import matplotlib.pyplot as plt
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-    from tqdm import tqdm
+    import tqdm  # noqa: F401  # of ProgressBar
+
+    from tinynet import plots
 except ImportError as missing:
     sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
 
-BLOCK = 2048  # images, see differentiate
+BLOCK = 2048  # images
 
 
 def uniform_start(shape: tuple[int, ...], _fan_in: int, rng: np.random.Generator) -> Array:
@@ -55,9 +63,9 @@ class Recipe:
     epochs: int
     batch_size: int | None  # None: all images in one batch
     learning_rate: float
-    decay: bool  # the learning rate falls in a straight line to almost 0
+    decay: bool  # the learning rate falls to 0, on half a wave of the cosine
     momentum: float
-    weight_decay: float
+    l2: float
     centre: float  # is taken off every pixel, after it was brought to 0..1
     weight_init: Initializer
     bias_init: Initializer
@@ -71,7 +79,7 @@ RECIPES = {
         learning_rate=0.06,
         decay=True,
         momentum=0.9,
-        weight_decay=3e-4,
+        l2=3e-4,
         centre=0.1307,  # the mean pixel of the training images
         weight_init=he_normal,
         bias_init=zeros,
@@ -84,23 +92,13 @@ RECIPES = {
         learning_rate=0.1,
         decay=False,
         momentum=0.0,
-        weight_decay=0.0,
+        l2=0.0,
         centre=0.0,
         weight_init=uniform_start,
         bias_init=uniform_start,
         report_every=10,
     ),
 }
-
-
-@dataclass
-class Epoch:
-    """What is printed of an epoch, and drawn as learning curves."""
-
-    number: int
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
 
 
 def build_network(hidden: int, recipe: Recipe, rng: np.random.Generator) -> Sequential:
@@ -126,85 +124,38 @@ def build_network(hidden: int, recipe: Recipe, rng: np.random.Generator) -> Sequ
     )
 
 
-def train_network(
-    network: Sequential, train: Digits, test: Digits, recipe: Recipe, rng: np.random.Generator
-) -> list[Epoch]:
-    """Trains the network in place and returns what was reported on the way."""
-    loss = SoftmaxCrossEntropy()
+def build_trainer(network: Sequential, images: int, recipe: Recipe, seed: int) -> Trainer:
+    """What trains the network on so many images, as the recipe says."""
+    steps = math.ceil(images / (recipe.batch_size or images)) * recipe.epochs
     optimizer = SGD(
         network.parameters(),
-        recipe.learning_rate,
+        Cosine(recipe.learning_rate, steps=steps) if recipe.decay else recipe.learning_rate,
         momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
+        l2=recipe.l2,
     )
-    batch_size = recipe.batch_size or len(train.images)
-    steps = math.ceil(len(train.images) / batch_size) * recipe.epochs
-    history = []
-    with tqdm(total=steps, unit="step", leave=False, disable=None) as bar:  # None: if no terminal
-        for number in range(1, recipe.epochs + 1):
-            if recipe.decay:
-                done = (number - 1) / recipe.epochs
-                optimizer.learning_rate = recipe.learning_rate * (1 - done)
-            losses = []
-            for rows in batches(len(train.images), batch_size, rng):
-                losses.append(differentiate(network, loss, train.images[rows], train.labels[rows]))
-                optimizer.step()
-                bar.update()
-            mean_loss = float(np.mean(losses))
-            if not math.isfinite(mean_loss):
-                sys.exit(f"the loss became {mean_loss} in epoch {number}: lower --learning-rate")
-            if number % recipe.report_every == 0 or number == recipe.epochs:
-                epoch = Epoch(number, mean_loss, accuracy(network, train), accuracy(network, test))
-                history.append(epoch)
-                bar.write(
-                    f"epoch {number:{len(str(recipe.epochs))}}/{recipe.epochs}"
-                    f"  loss {epoch.loss:.4f}"
-                    f"  train {epoch.train_accuracy:6.2%}  test {epoch.test_accuracy:6.2%}"
-                )
-    return history
+    return Trainer(network, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()], seed=seed)
 
 
-def differentiate(
-    network: Sequential, loss: SoftmaxCrossEntropy, images: Array, labels: Array
-) -> float:
-    """Returns the mean loss of a batch and leaves its gradient in the parameters.
-
-    A batch beyond BLOCK images is worked off in blocks that stay in the processor's cache, and the
-    gradients of the blocks are averaged: 60,000 images at once take a third of the time that way.
-    """
-    n = len(images)
-    if n <= BLOCK:
-        mean_loss: float = loss(network(images), labels)
-        network.backward(loss.backward())
-        return mean_loss
-    mean_loss = 0.0
-    parameters = network.parameters()
-    gradients = [np.zeros_like(parameter.value) for parameter in parameters]
-    for start in range(0, n, BLOCK):
-        block = slice(start, start + BLOCK)
-        share = len(images[block]) / n
-        mean_loss += share * differentiate(network, loss, images[block], labels[block])
-        for gradient, parameter in zip(gradients, parameters, strict=True):
-            assert parameter.grad is not None
-            gradient += share * parameter.grad
-    for gradient, parameter in zip(gradients, parameters, strict=True):
-        parameter.grad = gradient
-    return mean_loss
-
-
-def batches(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[Array | slice]:
-    """The rows of each batch of one epoch, in random order."""
-    if batch_size >= n:
-        yield slice(None)
-        return
-    order = rng.permutation(n)
-    for start in range(0, n, batch_size):
-        yield order[start : start + batch_size]
-
-
-def accuracy(network: Sequential, digits: Digits) -> float:
-    """The share of images that are read right."""
-    return float(np.mean(network.predict(digits.images).argmax(axis=1) == digits.labels))
+def train_network(
+    trainer: Trainer, train: Digits, test: Digits, recipe: Recipe, folder: Path | None = None
+) -> None:
+    """Trains, from the newest checkpoint in the folder on if there is one."""
+    callbacks: list[Callback] = [ProgressBar(every=recipe.report_every)]
+    if folder is not None:
+        callbacks.append(Checkpoint(folder))
+        newest = Checkpoint.newest(folder)
+        if newest is not None:
+            trainer.restore(newest)
+    trainer.fit(
+        train.images,
+        train.labels,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size or len(train.images),
+        # 60,000 images at once take a third of the time in parts that fit into the cache.
+        micro_batch_size=BLOCK,
+        validation=test,
+        callbacks=callbacks,
+    )
 
 
 def predict_one(network: Sequential, image: Array) -> tuple[int, float]:
@@ -212,91 +163,6 @@ def predict_one(network: Sequential, image: Array) -> tuple[int, float]:
     probabilities = softmax(network.predict(image[None]))[0]  # a batch of one
     digit = int(probabilities.argmax())
     return digit, float(probabilities[digit])
-
-
-BLUE, VERMILION = "#0072B2", "#D55E00"  # told apart by colour-blind people, too
-
-
-def draw_digits(
-    title: str, images: Array, captions: Sequence[str], right: Sequence[bool]
-) -> Figure:
-    """Up to 32 images with a caption above each, in a grid."""
-    rows, columns, height, width = 4, 8, 44, 36  # a cell is 44 by 36 pixels, the digit 28 by 28
-    sheet = np.zeros((rows * height, columns * width), np.uint8)
-    figure, axis = plt.subplots(figsize=(8, 5.4), layout="constrained")
-    for place, (image, caption, is_right) in enumerate(
-        zip(images[: rows * columns], captions, right, strict=True)
-    ):
-        top, left = place // columns * height + 16, place % columns * width + 4
-        sheet[top : top + 28, left : left + 28] = image
-        colour = BLUE if is_right else VERMILION
-        axis.text(left + 14, top - 1, caption, ha="center", va="bottom", color=colour, fontsize=9)
-    axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
-    axis.set_axis_off()
-    axis.set_title(title)
-    return figure
-
-
-def draw_samples(test: Digits, predicted: Array, rng: np.random.Generator) -> Figure:
-    """Test images drawn by chance, each with what was predicted and, where wrong, what it is."""
-    rows = rng.permutation(len(test.images))[:32]
-    right = predicted == test.labels
-    captions = [
-        f"{predicted[row]}" if right[row] else f"{predicted[row]}, is {test.labels[row]}"
-        for row in rows
-    ]
-    title = "Sample predictions: blue is right, orange is wrong"
-    return draw_digits(title, test.images[rows], captions, list(right[rows]))
-
-
-def draw_worst(test: Digits, probabilities: Array) -> Figure:
-    """The mistakes that the network was most sure of."""
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != test.labels)
-    rows = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:32]
-    captions = [
-        f"{predicted[row]}, is {test.labels[row]}\n{probabilities[row, predicted[row]]:.1%}"
-        for row in rows
-    ]
-    title = f"The worst of {len(wrong)} mistakes: prediction, label, and how sure it was"
-    return draw_digits(title, test.images[rows], captions, [False] * len(rows))
-
-
-def draw_learning_curves(history: Sequence[Epoch]) -> Figure:
-    """Loss and accuracies, epoch by epoch."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-    numbers = [epoch.number for epoch in history]
-    left.plot(numbers, [epoch.loss for epoch in history], color=BLUE, marker=".")
-    left.set(title="Training loss", xlabel="epoch", ylabel="mean cross-entropy (nats)")
-    for part, colour, style in (("train", BLUE, "-"), ("test", VERMILION, "--")):
-        percent = [100 * getattr(epoch, f"{part}_accuracy") for epoch in history]
-        right.plot(numbers, percent, style, color=colour, marker=".", label=part)
-    right.set(title="Accuracy", xlabel="epoch", ylabel="read right (%)")
-    right.legend()
-    for axis in (left, right):
-        axis.grid(alpha=0.3)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return figure
-
-
-def draw_confusion(test: Digits, predicted: Array) -> Figure:
-    """How often each digit was read as each; the colour shows mistakes only."""
-    counts = np.zeros((10, 10), np.int64)
-    np.add.at(counts, (test.labels, predicted), 1)
-    mistakes = counts * (1 - np.eye(10, dtype=np.int64))
-    figure, axis = plt.subplots(figsize=(6, 5.4), layout="constrained")
-    axis.imshow(mistakes, cmap="Oranges")
-    for label, row in enumerate(counts):
-        for digit, count in enumerate(row):
-            dark = mistakes[label, digit] > 0.8 * mistakes.max()
-            weight = "bold" if label == digit else "normal"
-            colour = "white" if dark else "black"
-            axis.text(
-                digit, label, f"{count}", ha="center", va="center", color=colour, weight=weight
-            )
-    axis.set(xlabel="predicted", ylabel="label", xticks=range(10), yticks=range(10))
-    axis.set_title(f"Confusion matrix: {counts.trace()} of {counts.sum()} right, mistakes coloured")
-    return figure
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -337,6 +203,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seed": ("of weights and shuffling (default 0)", partial(whole, at_least=0)),
         "--data": ("folder of IDX files, or a Kaggle train.csv (default: the shipped MNIST)", Path),
         "--output": ("folder for the pictures (default output)", Path),
+        "--checkpoints": ("folder to save the run in, and to resume it from", Path),
     }
     for name, (text, kind) in options.items():
         parser.add_argument(name, type=kind, help=text)
@@ -372,20 +239,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network.summary(train.images[:1])
 
     started = time.perf_counter()
-    with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is told below
-        history = train_network(network, train, test, recipe, rng)
+    trainer = build_trainer(network, len(train.images), recipe, options.seed)
+    try:
+        train_network(trainer, train, test, recipe, options.checkpoints)
+    except (DivergenceError, InputError, CheckpointError) as error:
+        sys.exit(f"{error}")
     # Not on stdout, which is the same for the same seed.
     print(f"trained in {time.perf_counter() - started:.1f} s", file=sys.stderr)
 
     digit, sure = predict_one(network, test.images[0])
     print(f"test image 0: predicted {digit} ({sure:.1%} sure), label {test.labels[0]}")
-    probabilities = softmax(network.predict(test.images))
-    predicted = probabilities.argmax(axis=1)
+    logits = network.predict(test.images)
+    counts = ConfusionMatrix(10)(logits, test.labels)["confusion_matrix"]
+    read = test.images, test.labels, softmax(logits)
+    few = train.images[:512], train.labels[:512]
     pictures = {
-        "sample_predictions": draw_samples(test, predicted, rng),
-        "worst_mistakes": draw_worst(test, probabilities),
-        "learning_curves": draw_learning_curves(history),
-        "confusion_matrix": draw_confusion(test, predicted),
+        "sample_predictions": plots.sample_predictions(*read, rng=options.seed),
+        "confident_mistakes": plots.confident_mistakes(*read),
+        "learning_curves": plots.learning_curves(trainer.history),
+        "confusion_matrix": plots.confusion_matrix(counts),
+        "first_layer_weights": plots.first_layer_weights(network, (28, 28)),
+        "activations": plots.activation_histograms(network, few[0]),
+        "gradients": plots.gradient_histograms(network, trainer.loss, *few),
+        "model": plots.model_diagram(network, train.images[:1]),
     }
     for name, figure in pictures.items():
         path = options.output / f"{name}.png"

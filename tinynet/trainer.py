@@ -206,11 +206,7 @@ class Trainer:
         }
 
     def restoring(self, state: Any) -> Restore:
-        """Validates a `state` and returns what takes it over.
-
-        Raises:
-            InputError: it is of another model, loss, optimizer or metrics.
-        """
+        """Validates a `state` and returns what takes it over."""
         demand_keys("Trainer", state, self.state())
         demand_keys("Trainer, generators,", state["generators"], ("model", "loss"))
         callbacks = state["callbacks"]

@@ -212,9 +212,7 @@ def test_a_network_beyond_memory_is_one_line(run: Run) -> None:
 
 
 def test_a_loss_that_is_lost_ends_the_run_in_one_line(run: Run) -> None:
-    with pytest.raises(
-        SystemExit, match=r"^the loss became (nan|inf) in step 2, epoch 1: "
-    ):
+    with pytest.raises(SystemExit, match=r"^the loss became (nan|inf) in step 2, epoch 1: "):
         run("--learning-rate", "1e30")
 
 
