@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tinynet.datasets.batches import Batches
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
-from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
+from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
 from tinynet.optimizers import Adam, Optimizer
 from tinynet.parameter import Array
 from tinynet.schedules import Schedule
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 STEPS = 100  # on one batch
 BATCH = 64
-EPOCHS = 5  # over the sample
-HELD_OUT = 5  # one of so many samples
+EPOCHS = 20  # at most, over the sample
+HELD_OUT = 2  # one of so many samples: as many to see with as to learn from
+FEWEST = 40  # samples held out, that there is something to see
+SURE = 3.5  # standard deviations: chance alone goes beyond them once in 4,000 looks
+SLOW = 20.0  # times as far a batch comes at another rate
 
 
 class Course(NamedTuple):
@@ -31,6 +34,7 @@ class Course(NamedTuple):
     start: float
     highest: float
     end: float
+    guess: float  # the loss of the best constant prediction
 
     @property
     def broke(self) -> bool:
@@ -38,32 +42,62 @@ class Course(NamedTuple):
         return not math.isfinite(self.end) or self.highest > 10 * self.start + 1e-3
 
     @property
+    def progress(self) -> float:
+        """How far it came down."""
+        return self.start - self.end
+
+    @property
+    def sank(self) -> bool:
+        """Whether it went far below its start, be it by a better constant alone."""
+        return not self.broke and self.progress > 0.1 * self.start
+
+    @property
     def fell(self) -> bool:
-        """Whether it went down, by a tenth at least, and never up by far."""
-        return not self.broke and self.end < 0.9 * self.start
+        """Whether it went far below its start, and below what a constant can do."""
+        return not self.broke and self.end < 0.9 * min(self.start, self.guess)
+
+    @property
+    def learned(self) -> bool:
+        """Whether it went there at all: small nets get little out of noisy labels, chance less."""
+        return not self.broke and self.end < 0.95 * min(self.start, self.guess)
 
 
 def learning_rate(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
     """Whether the net fits one batch at the highest rate of its optimizer, or else at which."""
     x, y = x[:BATCH], y[:BATCH]
     rate = _peak(trainer.optimizer)
-    course = _fit_one_batch(trainer, x, y, rate)
-    if course.fell or course.start < 1e-6:
+    own = _fit_one_batch(trainer, x, y, rate)
+    if own.fell or own.start < 1e-6:
         return []
     went = (
         f"In {STEPS} steps on one batch at the rate {rate:.3g} the loss went from "
-        f"{course.start:.4g} to {course.end:.4g}"
+        f"{own.start:.4g} to {own.end:.4g}"
     )
-    went += f", by way of {course.highest:.4g}" if course.broke else ""
-    exponents = (-1, -2, -3, -4) if course.broke else (1, 2, 3, -1, -2, -3, -4)
+    went += f", by way of {own.highest:.4g}" if own.broke else ""
+    exponents = (*(() if own.broke else (1, 2, 3)), *(() if own.learned else (-1, -2, -3, -4)))
+    learned = own.learned
     for exponent in exponents:
-        other = _fit_one_batch(trainer, x, y, rate * 10.0**exponent)
-        if other.fell:
-            evidence = f"{went}; at {rate * 10.0**exponent:.3g} it falls to {other.end:.4g}."
+        other_rate = rate * 10.0**exponent
+        other = _fit_one_batch(trainer, x, y, other_rate)
+        learned |= other.learned
+        if exponent > 0:
+            better = other.sank and other.progress > SLOW * own.progress
+        else:
+            better = other.learned or (own.broke and other.sank)
+        if better:
+            evidence = f"{went}; at {other_rate:.3g} it falls to {other.end:.4g}."
             name = "learning rate too high" if exponent < 0 else "learning rate too low"
             advice = f"Try a rate {'below' if exponent < 0 else 'above'} {rate:.3g}, such as that."
             return [Finding(name, evidence, advice)]
-    evidence = f"{went}, and no rate from 10,000 times lower on lets it fall."
+    if learned or _learns_at_all(trainer, x, y):
+        return []
+    evidence = (
+        f"{went}, and no other rate brings it below {min(own.start, own.guess):.4g}, which takes "
+        "no learning; neither does Adam."
+    )
+    given, all_of_them = len(trainer.optimizer.parameters), len(trainer.model.parameters())
+    if given < all_of_them:
+        evidence += f" The optimizer was given {given} of {all_of_them} parameters."
     advice = (
         "A net that cannot learn a batch by heart cannot learn: look for a layer that passes no "
         "gradient on, for parameters that the optimizer was not given, and at the labels."
@@ -71,66 +105,100 @@ def learning_rate(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
     return [Finding("one batch", evidence, advice)]
 
 
+def _learns_at_all(trainer: Trainer, x: Array, y: Array) -> bool:
+    """Whether the optimizer's parameters can learn a batch, whatever becomes of its own steps."""
+    if isinstance(trainer.loss, MeanSquaredError):
+        y = _standardized(y)
+    adam = copy(trainer)
+    adam.optimizer = Adam(trainer.optimizer.parameters, 0.0)
+    return any(_fit_one_batch(adam, x, y, rate).learned for rate in (0.001, 0.01, 0.1))
+
+
 def relation(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
     """Whether what is learned from some samples says anything about others."""
     held_out = np.arange(len(x)) % HELD_OUT == 0
-    if held_out.sum() < 40 or not isinstance(trainer.loss, SoftmaxCrossEntropy | MeanSquaredError):
+    known = isinstance(trainer.loss, SoftmaxCrossEntropy | MeanSquaredError)
+    if held_out.sum() < FEWEST or not known:
         return []
-    evidence = ""
+    best = 0.0
     for own in (True, False):  # with the optimizer as it is; then with one that suits most nets
         model, loss, optimizer = _copies(trainer, _peak(trainer.optimizer))
         if not own:
             optimizer = Adam(optimizer.parameters, 0.001)
+            y = _standardized(y) if isinstance(loss, MeanSquaredError) else y
         batches = Batches(x[~held_out], y[~held_out], BATCH)
         with np.errstate(all="ignore"):
             for epoch in range(EPOCHS):
                 for x_batch, y_batch in batches.epoch(epoch):
                     _step(model, loss, optimizer, x_batch, y_batch)
-            prediction = model.predict(x[held_out])
-        better, evidence = _judge(trainer.loss, prediction, y[held_out], y[~held_out])
-        if better:
-            return []
+                best = max(best, _agreement(loss, model.predict(x[held_out]), y[held_out]))
+                if best > SURE:
+                    return []
+    evidence = (
+        f"After {EPOCHS} passes over {len(batches.x)} samples, predictions for "
+        f"{held_out.sum()} others fit their own labels hardly better than shuffled ones: by "
+        f"{best:.1f} standard deviations at best, where chance alone comes to {SURE}."
+    )
     advice = (
         "Are x and y in the same order? Shuffling or filtering one of them alone, or joining them "
-        "by the wrong key, looks like this. Else the inputs say nothing about the labels."
+        "by the wrong key, looks like this. Else the inputs say nothing about the labels, or too "
+        "little to show in so few samples."
     )
     return [Finding("unrelated labels", evidence, advice)]
 
 
-def _judge(loss: Layer, prediction: Array, y: Array, known: Array) -> tuple[bool, str]:
-    """Whether predictions of held-out samples beat the best constant one, and the figures."""
+def _agreement(loss: Layer, prediction: Array, y: Array) -> float:
+    """How far predictions fit their own targets better than shuffled ones, in deviations of chance.
+
+    That does justice to a rare class, which a count of right answers would not. Over all orders
+    of the targets, the sum of n scores has the variance Σd² / (n - 1), where d are the scores of
+    each prediction with each target, less their means by row and column.
+    """
     n = len(y)
+    prediction, y = prediction.reshape(n, -1).astype(np.float64), y.reshape(n, -1)
+    if isinstance(loss, SoftmaxCrossEntropy):
+        prediction = softmax(prediction)
+        y = np.eye(prediction.shape[1])[y[:, 0]] if y.shape[1] == 1 else y
+    centred = (prediction - prediction.mean(axis=0)) @ (y - y.mean(axis=0)).T
+    deviation = math.sqrt(np.square(centred).sum() / (n - 1))
+    return float(np.trace(centred)) / deviation if deviation else 0.0
+
+
+def _standardized(y: Array) -> Array:
+    deviation = y.std(axis=0)
+    scaled: Array = (y - y.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return scaled
+
+
+def _best_guess(loss: Layer, y: Array) -> float:
+    """The loss of the constant prediction that has the least, or infinity if nobody knows."""
     if isinstance(loss, MeanSquaredError):
-        error = float(np.mean(np.square(prediction - y)))
-        constant = float(np.mean(np.square(y - known.mean(axis=0))))
-        said = (
-            f"On {n} held-out samples the error is {error:.4g}; the mean alone has {constant:.4g}."
-        )
-        return error < constant, said
-    labels, known = (a.argmax(axis=1) if a.ndim == 2 else a for a in (y, known))
-    right = float(np.mean(prediction.argmax(axis=1) == labels))
-    constant = float(np.mean(labels == np.bincount(known).argmax()))
-    chance = max(constant, 1 / prediction.shape[1])
-    # Three standard deviations of what chance alone gives.
-    margin = 3 * math.sqrt(chance * (1 - chance) / n)
-    said = (
-        f"After {EPOCHS} passes, {right:.1%} of {n} held-out samples are read right; always "
-        f"the commonest label gives {constant:.1%}."
-    )
-    return right > chance + margin or constant > 0.98, said
+        return float(np.var(y, axis=0).mean())
+    if not isinstance(loss, SoftmaxCrossEntropy):
+        return math.inf
+    shares = y.mean(axis=0) if y.ndim == 2 else np.unique(y, return_counts=True)[1] / len(y)
+    return float(-(shares * np.log(np.where(shares > 0, shares, 1))).sum())
 
 
 def _fit_one_batch(trainer: Trainer, x: Array, y: Array, rate: float) -> Course:
     model, loss, optimizer = _copies(trainer, rate)
     losses = []
+
+    def settled() -> float:
+        """Without what training adds, as dropout does."""
+        with model.in_mode(training=False), loss.in_mode(training=False):
+            return float(loss(model(x), y))
+
     with np.errstate(all="ignore"):
+        start = settled()
         for _ in range(STEPS):
             losses.append(_step(model, loss, optimizer, x, y))
             if not math.isfinite(losses[-1]):
                 break
-        with model.in_mode(training=False):
-            end = float(loss(model(x), y))
-    return Course(losses[0], max(losses), end)
+        end = settled()
+    # Where training mode has the lower loss, as with statistics of the batch, that one counts.
+    start, end = min(start, losses[0]), min(end, losses[-1])
+    return Course(start, max(losses), end, _best_guess(loss, y) or start)
 
 
 def _copies(trainer: Trainer, rate: float) -> tuple[Layer, Layer, Optimizer]:

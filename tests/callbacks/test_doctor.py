@@ -1,0 +1,460 @@
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import (
+    SGD,
+    Adam,
+    Array,
+    Dense,
+    Dropout,
+    Flatten,
+    InputError,
+    Layer,
+    Parameter,
+    ReLU,
+    Rescale,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Trainer,
+    datasets,
+)
+from tinynet.callbacks import Callback, Doctor
+from tinynet.schedules import Cosine
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((1280, 6)).astype(np.float32)
+LABELS = (X @ RNG.standard_normal(6) > 0).astype(np.int64)
+
+
+def net(seed: int = 0, hidden: int = 20) -> Any:
+    return Sequential(
+        [Dense(6, hidden, rng=seed), ReLU(), Dropout(0.2, rng=seed), Dense(hidden, 2, rng=seed + 1)]
+    )
+
+
+def trainer(
+    rate: Any = 0.1,
+    model: Any = None,
+    optimizer: Callable[..., Any] = SGD,
+    loss: Layer | None = None,
+) -> Trainer:
+    model = model or net()
+    return Trainer(model, loss or SoftmaxCrossEntropy(), optimizer(model.parameters(), rate))
+
+
+def examine(
+    run: Trainer,
+    *others: Callback,
+    epochs: int = 3,
+    x: Array = X,
+    y: Array = LABELS,
+    batch_size: int = 32,
+    **settings: Any,
+) -> tuple[Doctor, list[str]]:
+    """The doctor after a run of 40 steps an epoch, and what was reported."""
+    told: list[str] = []
+    given: dict[str, Any] = {"every_steps": 40, "report": told.append}
+    doctor = Doctor(**given | settings)
+    run.fit(x, y, epochs=epochs, batch_size=batch_size, callbacks=[*others, doctor])
+    assert [re.sub(r"^epoch \d+, step \d+: ", "", text) for text in told] == [
+        str(finding) for finding in doctor.findings
+    ]
+    return doctor, told
+
+
+def names(doctor: Doctor) -> list[str]:
+    return [finding.name for finding in doctor.findings]
+
+
+class At(Callback):
+    """Changes something after one step."""
+
+    def __init__(self, step: int, change: Callable[[Trainer], None]) -> None:
+        self.step, self.change = step, change
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            self.change(trainer)
+
+
+class Script(Layer):
+    """A loss of its own in each step, which hangs on nothing."""
+
+    def __init__(self, losses: Callable[[int], float]) -> None:
+        self.losses, self.calls = losses, 0
+
+    def forward(self, prediction: Array, targets: Array) -> float:
+        del targets
+        self.remember(0.0, prediction)
+        self.calls += 1
+        return float(self.losses(self.calls))
+
+    def backward(self) -> Array:
+        _, prediction = self.recall(1)
+        dx: Array = np.full_like(prediction, 0.01)
+        return dx
+
+
+def scripted(losses: Callable[[int], float], rate: float = 0.01) -> Trainer:
+    return trainer(rate, Dense(6, 2, rng=0), loss=Script(losses))
+
+
+@cache
+def mnist() -> tuple[Array, Array]:
+    train, _ = datasets.load_mnist()
+    return train.images[:3200], train.labels[:3200]
+
+
+class TestHealthyRuns:
+    @pytest.mark.parametrize(
+        ("optimizer", "rate"),
+        [(SGD, 0.1), (SGD, Cosine(0.2, steps=600)), (Adam, 0.001), (Adam, 0.005)],
+    )
+    @pytest.mark.parametrize("every_steps", [1, 50])
+    def test_on_mnist_have_no_finding(
+        self, optimizer: Callable[..., Any], rate: Any, every_steps: int
+    ) -> None:
+        layers = [Flatten(), Rescale(1 / 255), Dense(784, 32, rng=0), ReLU(), Dense(32, 10, rng=1)]
+        run = trainer(rate, Sequential(layers), optimizer)
+        x, y = mnist()
+        few = 3200 if every_steps > 1 else 640
+        doctor, _ = examine(run, epochs=6, x=x[:few], y=y[:few], every_steps=every_steps)
+        assert doctor.findings == []
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 8])
+    def test_with_small_batches_have_no_dead_units(self, batch_size: int) -> None:
+        doctor, _ = examine(trainer(0.01), batch_size=batch_size, epochs=1, every_steps=10)
+        assert doctor.findings == []
+
+    def test_may_start_weights_at_0(self) -> None:
+        model = net()
+        model[3].weight.value[...] = 0
+        assert examine(trainer(0.5, model), every_steps=1, epochs=4)[0].findings == []
+
+    def test_may_leave_layers_out_of_the_optimizer(self) -> None:
+        model = net()
+        run = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters()[2:], 0.1))
+        assert examine(run, epochs=4)[0].findings == []
+
+    def test_may_have_biases_that_move_fast(self) -> None:
+        class Shift(Layer):
+            """x plus a row that starts at 0."""
+
+            def __init__(self) -> None:
+                self.row = Parameter(np.zeros((1, 2)))
+
+            def forward(self, x: Array) -> Array:
+                y: Array = x + self.row.value
+                self.remember(y)
+                return y
+
+            def backward(self, dy: Array) -> Array:
+                (dy,) = self.recall(dy)
+                self.row.grad = dy.sum(axis=0, keepdims=True)
+                return dy.copy()
+
+        run = trainer(0.1, Sequential([*net(), Shift()]))
+        assert examine(run, epochs=4, every_steps=1)[0].findings == []
+
+    def test_may_have_sequences_as_long_as_they_like_in_each_batch(self) -> None:
+        class Mean(Layer):
+            """The mean over time."""
+
+            def forward(self, x: Array) -> Array:
+                y: Array = x.mean(axis=1)
+                self.remember(y, x.shape)
+                return y
+
+            def backward(self, dy: Array) -> Array:
+                dy, shape = self.recall(dy)
+                return np.broadcast_to(dy[:, None] / shape[1], shape).copy()
+
+        def cut(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+            return np.repeat(x[:, None], rng.integers(1, 5), axis=1), y
+
+        told: list[str] = []
+        run = trainer(0.1, Sequential([Mean(), *net()]))
+        run.fit(
+            X,
+            LABELS,
+            epochs=2,
+            callbacks=[Doctor(every_steps=5, report=told.append)],
+            transform=cut,
+        )
+        assert told == []
+
+
+class TestStepsTooLong:
+    def test_are_told_with_the_weights_that_they_move(self) -> None:
+        doctor, told = examine(trainer(1.0), epochs=4)
+        finding = next(f for f in doctor.findings if f.name == "steps too long")
+        assert re.fullmatch(
+            r"A step moved layers\.\d\.weight by \S+ of its length; about 0\.001 is usual\.",
+            finding.evidence,
+        )
+        assert finding.advice == "Lower the learning rate."
+        assert sum("steps too long" in text for text in told) == 1
+
+    @pytest.mark.parametrize(
+        ("share", "step", "told"), [(0.09, 121, 0), (0.11, 121, 1), (0.11, 81, 0), (0.11, 122, 0)]
+    )
+    def test_begin_at_a_tenth_of_the_length_once_a_run_has_settled(
+        self, share: float, step: int, told: int
+    ) -> None:
+        run = scripted(lambda _: 1.0, rate=0.0)
+
+        def push(trainer: Trainer) -> None:
+            trainer.model.parameters()[0].value *= 1 + share
+
+        doctor, texts = examine(run, At(step, push), epochs=2, batch_size=20)
+        assert names(doctor).count("steps too long") == told
+        assert all(f"step {step}: steps too long" in t for t in texts if "too long" in t)
+
+
+class TestStepsTooShort:
+    @pytest.mark.parametrize("rate", [0.0, 1e-9])
+    def test_are_told_where_nothing_is_learned(self, rate: float) -> None:
+        doctor, told = examine(trainer(rate), epochs=4)
+        assert names(doctor) == ["steps too short"]
+        assert told[0].startswith(
+            "epoch 4, step 121: steps too short: A step moved layers.0.weight"
+        )
+        assert "Raise the rate" in doctor.findings[0].advice
+
+    def test_are_told_where_no_gradient_comes_through(self) -> None:
+        class Wall(Dropout):  # type: ignore[misc]
+            def backward(self, dy: Array) -> Array:
+                return 0 * super().backward(dy)
+
+        first, *rest = net()
+        run = trainer(0.1, Sequential([first, Wall(0.0), *rest]))
+        doctor, _ = examine(run, epochs=4)
+        assert names(doctor) == ["dead units", "steps too short"]
+        assert "layers.1, Dropout(0) pass no" in doctor.findings[0].evidence
+        assert "layers.0.weight by 0 of" in doctor.findings[1].evidence
+
+    def test_are_meant_to_be_at_the_end_of_a_schedule(self) -> None:
+        run = trainer(Cosine(0.05, steps=130), loss=Script(lambda _: 1.0))
+        assert names(examine(run, epochs=5, patience=9)[0]) == []
+
+    def test_are_meant_to_be_where_all_is_learned(self) -> None:
+        run = scripted(lambda call: 1.0 if call <= 20 else 0.49, rate=0.0)
+        assert names(examine(run, epochs=4)[0]) == []
+        run = scripted(lambda call: 1.0 if call <= 20 else 0.51, rate=0.0)
+        assert names(examine(run, epochs=4)[0]) == ["steps too short"]
+
+    def test_say_nothing_of_weights_that_are_0(self) -> None:
+        model = Dense(6, 2, rng=0)
+        model.weight.value[...] = 0
+        assert names(examine(trainer(0.0, model), epochs=4)[0]) == []
+
+
+class TestLossPlateau:
+    def test_is_told_after_epochs_that_bring_nothing(self) -> None:
+        falling = [1.0, 0.5, 0.4, 0.4, 0.41, 0.39961]
+        run = scripted(lambda call: falling[(call - 1) // 10])
+        doctor, told = examine(run, epochs=6, batch_size=128, patience=3)
+        assert told[0] == (
+            "epoch 6, step 60: loss plateau: The best loss of the last 3 epochs is 0.3996, that of "
+            "those before 0.4. Lower the rate (OnPlateau, Cosine), or stop (EarlyStopping)."
+        )
+        assert names(doctor) == ["loss plateau"]
+
+    @pytest.mark.parametrize("last", [0.3995, -1.0])
+    def test_is_none_where_the_best_is_better_by_a_thousandth(self, last: float) -> None:
+        falling = [1.0, 0.5, 0.4, 0.4, 0.41, last]
+        run = scripted(lambda call: falling[(call - 1) // 10])
+        assert names(examine(run, epochs=6, batch_size=128, patience=3)[0]) == []
+
+    def test_is_none_before_there_is_something_to_compare(self) -> None:
+        assert names(examine(scripted(lambda _: 1.0), epochs=3, patience=3)[0]) == []
+        assert names(examine(scripted(lambda _: 1.0), epochs=4, patience=3)[0]) == ["loss plateau"]
+
+    def test_is_judged_below_0_as_above(self) -> None:
+        losses = [-1.0, -1.0005, -1.01, -1.02, -1.03]
+        run = scripted(lambda call: losses[(call - 1) // 10])
+        assert names(examine(run, epochs=5, batch_size=128, patience=1)[0]) == ["loss plateau"]
+        losses[1] = -1.0011
+        run = scripted(lambda call: losses[(call - 1) // 10])
+        assert names(examine(run, epochs=5, batch_size=128, patience=1)[0]) == []
+
+
+class TestLossBlowUp:
+    @pytest.mark.parametrize(("now", "told"), [(1.4, 0), (1.6, 1)])
+    def test_is_a_loss_far_above_that_of_the_start(self, now: float, told: int) -> None:
+        run = scripted(lambda call: 1.0 if call <= 20 else now)
+        doctor, texts = examine(run, epochs=1)
+        assert names(doctor) == ["loss blow-up"] * told
+        if told:
+            assert texts == [
+                "epoch 1, step 40: loss blow-up: The mean loss of 20 steps was 1 at the start and "
+                "is 1.6 now. Lower the learning rate, or clip with clip_norm."
+            ]
+
+    def test_is_none_before_twice_as_many_steps(self) -> None:
+        run = scripted(lambda call: 1.0 if call <= 19 else 9.0)
+        assert names(examine(run, epochs=1, every_steps=39)[0]) == []
+
+    @pytest.mark.parametrize(("now", "told"), [(3.4, 0), (3.6, 1)])
+    def test_is_none_where_losses_scatter_as_far(self, now: float, told: int) -> None:
+        limit = 1.5 + 4 * np.std([0, 3] * 10, ddof=1) * np.sqrt(2 / 20)
+        assert (now > limit) == told
+        run = scripted(lambda call: 3.0 * (call % 2) if call <= 20 else now)
+        assert len(examine(run, epochs=1)[0].findings) == told
+
+    def test_comes_from_a_rate_that_is_too_high(self) -> None:
+        doctor, _ = examine(trainer(10.0))
+        assert names(doctor) == ["loss blow-up", "dead units"]
+
+
+class TestStuckUnits:
+    def test_are_told_when_they_die_in_the_run(self) -> None:
+        def kill(trainer: Trainer) -> None:
+            trainer.model.parameters()[1].value[:11] = -100
+
+        doctor, told = examine(trainer(), At(45, kill))
+        assert names(doctor) == ["dead units"]
+        assert told[0].startswith(
+            "epoch 2, step 80: dead units: 11 of the 20 units of layers.1, ReLU() pass no gradient "
+            "on for any of 256 samples"
+        )
+
+    @pytest.mark.parametrize(
+        ("every_steps", "batch_size", "samples"),
+        [(40, 32, 256), (40, 100, 300), (40, 1280, 1280), (3, 32, 96), (1, 40, 40), (40, 48, 288)],
+    )
+    def test_are_looked_for_in_the_last_samples_since_the_look_before(
+        self, every_steps: int, batch_size: int, samples: int
+    ) -> None:
+        model = net()
+        model[0].bias.value[...] = -100
+        doctor, _ = examine(
+            trainer(0.0, model),
+            every_steps=every_steps,
+            batch_size=batch_size,
+            epochs=40 * batch_size // 1280 + 1,
+            x=X[: 1280 // batch_size * batch_size],
+            y=LABELS[: 1280 // batch_size * batch_size],
+        )
+        (finding,) = (f for f in doctor.findings if f.name == "dead units")
+        assert f"any of {samples} samples" in finding.evidence
+
+    def test_are_told_once_for_all_layers(self) -> None:
+        model = Sequential([Dense(6, 9, rng=0), ReLU(), Dense(9, 9, rng=0), ReLU()])
+        for dense in (model[0], model[2]):
+            dense.bias.value[...] = -100  # type: ignore[attr-defined]
+        model = Sequential([*model, Dense(9, 2, rng=0)])
+        doctor, told = examine(trainer(0.1, model), epochs=4)
+        assert names(doctor).count("dead units") == 1
+        assert names(doctor).count("steps too short") == 1
+        assert len(told) == len(set(names(doctor)))
+
+
+class TestTraining:
+    @pytest.mark.parametrize("rate", [0.1, 10.0])
+    def test_has_the_same_bits_with_and_without(self, rate: float) -> None:
+        alone, seen = trainer(rate), trainer(rate)
+        alone.fit(X, LABELS, epochs=3, batch_size=32)
+        examine(seen, every_steps=1)
+        mine, theirs = seen.state(), alone.state()
+        mine.pop("callbacks")
+        theirs.pop("callbacks")
+        np.testing.assert_equal(mine, theirs)
+
+    def test_is_looked_at_on_a_copy(self) -> None:
+        class Noisy(Dropout):  # type: ignore[misc]
+            """Draws in evaluation mode, too."""
+
+            def forward(self, x: Array) -> Array:
+                self.training = True
+                return super().forward(x)
+
+        model = Sequential([Dense(6, 2, rng=0), Noisy(0.5, rng=0)])
+        twin = Sequential([Dense(6, 2, rng=0), Noisy(0.5, rng=0)])
+        examine(trainer(0.1, model), every_steps=3)
+        trainer(0.1, twin).fit(X, LABELS, epochs=3, batch_size=32)
+        np.testing.assert_equal(model.generators(), twin.generators())
+
+    def test_goes_on_after_a_finding_and_is_quiet_from_then_on(self) -> None:
+        run = trainer(0.0)
+        doctor, told = examine(run, epochs=9, patience=2, every_steps=10)
+        assert run.epoch == 9
+        assert sorted(names(doctor)) == ["loss plateau", "steps too short"]
+        assert len(told) == 2
+
+    def test_with_the_same_doctor_again_starts_afresh(self) -> None:
+        doctor = Doctor(every_steps=40, report=lambda _: None)
+        trainer(0.1).fit(X, LABELS, epochs=3, batch_size=32, callbacks=[doctor])
+        other = trainer(0.1, Dense(6, 2, rng=0))
+        other.fit(X, LABELS, epochs=3, batch_size=32, callbacks=[doctor])
+        assert doctor.findings == []
+
+    def test_prints_by_default(self, capsys: pytest.CaptureFixture[str]) -> None:
+        run = trainer(0.0)
+        run.fit(X, LABELS, epochs=4, batch_size=32, callbacks=[Doctor(every_steps=40)])
+        assert capsys.readouterr().out.startswith("epoch 4, step 121: steps too short: ")
+
+    def test_is_looked_at_every_200_steps_and_over_5_epochs(self) -> None:
+        doctor = Doctor()
+        assert (doctor.every_steps, doctor.patience, doctor.report) == (200, 5, print)
+
+
+class TestState:
+    def test_what_was_told_is_not_told_again_after_a_resume(self, tmp_path: Any) -> None:
+        first = trainer(0.0)
+
+        class Save(Callback):
+            runs_last = True
+
+            def on_fit_end(self, trainer: Trainer) -> None:
+                trainer.save(tmp_path / "run.npz")
+
+        doctor, told = examine(first, Save(), epochs=4)
+        assert len(told) == 1
+        assert doctor.state() == {"told": ["steps too short"]}
+        resumed = trainer(0.0).restore(tmp_path / "run.npz")
+        again, told = examine(resumed, epochs=8, patience=9)
+        assert told == []
+        assert again.state() == doctor.state()
+
+    def test_round_trip(self) -> None:
+        doctor, other = Doctor(), Doctor()
+        restore = doctor.restoring({"told": ["loss plateau", "dead units"]})
+        assert doctor.state() == {"told": []}
+        restore()
+        assert doctor.state() == {"told": ["dead units", "loss plateau"]}
+        other.restoring(doctor.state())()
+        assert other.state() == doctor.state()
+
+    @pytest.mark.parametrize(
+        ("state", "sentence"),
+        [
+            (None, "Doctor expects a state, got none"),
+            ({}, "Doctor expects a state with told, got none of told"),
+            ({"told": "dead units"}, "Doctor expects told to be a list of names, got 'dead units'"),
+            ({"told": [1]}, r"Doctor expects told to be a list of names, got \[1\]"),
+        ],
+    )
+    def test_refuses_what_is_none(self, state: Any, sentence: str) -> None:
+        doctor = Doctor()
+        with pytest.raises(InputError, match=sentence):
+            doctor.restoring(state)
+        assert doctor.state() == {"told": []}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"every_steps": 0}, "Doctor expects every_steps to be a whole number >= 1, got 0"),
+        ({"patience": 0.5}, "Doctor expects patience to be a whole number >= 1, got 0.5"),
+        ({"report": "log"}, "Doctor expects report to be a function of a text, got 'log'"),
+    ],
+)
+def test_refuses_other_settings(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Doctor(**settings)

@@ -1,0 +1,423 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import (
+    SGD,
+    Adam,
+    AnomalyError,
+    Array,
+    Dense,
+    Dropout,
+    Layer,
+    MeanSquaredError,
+    Parameter,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Trainer,
+    detect_anomaly,
+)
+from tinynet.callbacks import Callback
+from tinynet.optimizers import Optimizer
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 4)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64)
+
+
+class Log(Layer):
+    """y = log(x + shift)."""
+
+    def __init__(self, shift: float) -> None:
+        self.shift = shift
+
+    def forward(self, x: Array) -> Array:
+        y: Array = np.log(x + np.float32(self.shift))
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy, x = self.recall(dy)
+        dx: Array = dy / (x + np.float32(self.shift))
+        return dx
+
+
+class Length(Layer):
+    """y = |x|, whose derivative is written as x / |x|: 0 / 0 at 0."""
+
+    def forward(self, x: Array) -> Array:
+        y: Array = np.abs(x)
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy, x = self.recall(dy)
+        dx: Array = dy * x / np.abs(x)
+        return dx
+
+
+class Gain(Layer):
+    """y = gain · x, with a gradient of the gain that is infinite at one place."""
+
+    def __init__(self) -> None:
+        self.gain = Parameter(np.ones(4))
+
+    def forward(self, x: Array) -> Array:
+        y: Array = x * self.gain.value
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy, x = self.recall(dy)
+        self.gain.grad = (dy * x).sum(axis=0)
+        self.gain.grad[2] = np.inf
+        dx: Array = dy * self.gain.value
+        return dx
+
+
+class Halved(Layer):
+    """y = x / 2."""
+
+    def forward(self, x: Array) -> Array:
+        y: Array = x / 2
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (dy,) = self.recall(dy)
+        dx: Array = dy / 2
+        return dx
+
+
+class Between(Layer):
+    """A layer that does arithmetic of its own between two others, here and on the way back."""
+
+    def __init__(self, forward_factor: float, backward_factor: float) -> None:
+        self.first, self.second = ReLU(), Halved()
+        self.factors = forward_factor, backward_factor
+
+    def forward(self, x: Array) -> Array:
+        y: Array = self.second(self.first(x) * np.float32(self.factors[0]))
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = self.first.backward(self.second.backward(dy) * np.float32(self.factors[1]))
+        return dx
+
+
+class Tuples(Layer):
+    """A layer that gives two arrays, takes keywords and numbers, and has no derivative."""
+
+    def forward(self, x: Array, mask: Any = None, scale: float = 1.0) -> tuple[Array, Any]:
+        return scale * x, mask
+
+    def backward(self, dy: Array) -> None:
+        del dy
+
+
+class Child(Log):
+    """A layer that inherits forward, and asks its base class for backward."""
+
+    def backward(self, dy: Array) -> Array:
+        return super().backward(dy)
+
+
+def net(*between: Layer, seed: int = 0) -> Sequential:
+    inner = [Dense(4, 4, rng=seed), *between]
+    return Sequential([Sequential(inner), Dense(4, 2, rng=seed + 1)])
+
+
+def trainer(model: Layer, rate: float = 0.1) -> Trainer:
+    return Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), rate))
+
+
+def by_fit(model: Layer, rate: float = 0.1, x: Array = X, y: Array = Y) -> None:
+    trainer(model, rate).fit(x, y, epochs=1, batch_size=60)
+
+
+def by_hand(model: Layer, rate: float = 0.1, x: Array = X, y: Array = Y) -> None:
+    loss, optimizer = SoftmaxCrossEntropy(), SGD(model.parameters(), rate)
+    loss(model(x), y)
+    model.backward(loss.backward())
+    optimizer.step()
+
+
+def caught(work: Callable[..., Any], *args: Any, **kwargs: Any) -> AnomalyError:
+    """The error of work, whose methods are looked up inside the block."""
+    with pytest.raises(AnomalyError) as error, detect_anomaly():
+        work(*args, **kwargs)
+    told = error.value
+    assert str(told).startswith(
+        f"{told.layer}, {told.phase}, step {told.step}: {told.array} has the first NaN or "
+        f"infinity at index {told.index}, "
+    )
+    return told
+
+
+def place(error: AnomalyError) -> tuple[str, str, int, str, tuple[int, ...]]:
+    return error.layer, error.phase, error.step, error.array, error.index
+
+
+@pytest.mark.parametrize("train", [by_fit, by_hand])
+class TestWhereItIsBorn:
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_in_the_data(self, train: Callable[..., None], bad: float) -> None:
+        model, x = net(ReLU()), X.copy()
+        x[17, 2] = bad
+        error = caught(train, model, x=x)
+        assert place(error) == (repr(model), "input", 1, "x", (17, 2))
+        assert str(error).endswith("where it comes in")
+
+    def test_in_the_forward_of_a_nested_layer(self, train: Callable[..., None]) -> None:
+        model = net(ReLU(), Sequential([Dense(4, 4, rng=3), Log(-1e3)]))
+        error = caught(train, model)
+        layer = "layers.0.layers.2.layers.1, Log()"
+        assert place(error) == (layer, "forward", 1, "y", (0, 0))
+        assert "while x is finite, at most " in str(error)
+
+    def test_at_the_first_place_in_an_array(self, train: Callable[..., None]) -> None:
+        model = net(Log(1e3))
+        model.layers[0][0].bias.value[...] = 0, 0, -1e3, 0  # type: ignore[index]
+        model.layers[0][0].weight.value[:, 2] = 0  # type: ignore[index]
+        error = caught(train, model)
+        assert place(error) == ("layers.0.layers.1, Log()", "forward", 1, "y", (0, 2))
+        assert str(error).endswith("while x is finite, at most 1e+03")
+
+    @pytest.mark.parametrize("bad", [np.nan, -np.inf])
+    def test_in_a_weight(self, train: Callable[..., None], bad: float) -> None:
+        model = net(ReLU())
+        model.parameters()[3].value[1] = bad
+        error = caught(train, model)
+        assert place(error) == ("layers.1, Dense(4, 2)", "forward", 1, "y", (0, 1))
+        assert str(error).endswith("and so has its bias at index (1,)")
+
+    def test_in_backward(self, train: Callable[..., None]) -> None:
+        model = net(ReLU(), Length())
+        error = caught(train, model)
+        assert place(error)[:4] == ("layers.0.layers.2, Length()", "backward", 1, "dx")
+        before = Sequential(model.layers[0].layers[:2])  # type: ignore[attr-defined]
+        assert error.index == tuple(np.argwhere(before(X) == 0)[0])
+        assert "while dy is finite, at most " in str(error)
+
+    def test_in_the_gradient_of_a_parameter_alone(self, train: Callable[..., None]) -> None:
+        error = caught(train, net(Gain()))
+        layer = "layers.0.layers.1, Gain(gain=(4,))"
+        assert place(error) == (layer, "backward", 1, "grad of gain", (2,))
+
+    def test_in_the_step(self, train: Callable[..., None]) -> None:
+        model = net(ReLU())
+        for parameter in model.parameters():
+            parameter.value *= 1e6
+        error = caught(train, model, rate=1e36)
+        assert error.layer.startswith("SGD(4 parameters, learning_rate=1e+36")
+        assert place(error)[1:4] == ("step", 1, "value of layers.0.layers.0.weight")
+        assert len(error.index) == 2
+        assert "behind a step of rate 1e+36 along a gradient of " in str(error)
+
+    def test_in_arithmetic_between_layers(self, train: Callable[..., None]) -> None:
+        model = net(Between(np.inf, 1))
+        error = caught(train, model)
+        layer = "layers.0.layers.1, Between(first=ReLU(), second=Halved())"
+        assert place(error)[:4] == (layer, "forward", 1, "x for Halved()")
+        assert "while x is finite, at most " in str(error)
+        error = caught(train, net(Between(1, np.nan)))
+        assert place(error)[:4] == (layer, "backward", 1, "dy for ReLU()")
+        assert "while dy is finite" in str(error)
+
+
+class TestOtherBirths:
+    def test_in_the_loss(self) -> None:
+        loss = MeanSquaredError()
+        with np.errstate(all="ignore"):
+            assert loss(np.array([1e200]), np.zeros(1)) == math.inf
+        error = caught(loss, np.array([1e200]), np.zeros(1))
+        assert place(error) == ("MeanSquaredError()", "forward", 1, "y", ())
+        assert str(error).endswith(
+            "while x is finite, at most 1e+200 and targets is finite, at most 0"
+        )
+
+    def test_in_the_targets(self) -> None:
+        error = caught(MeanSquaredError(), np.zeros(3), np.array([0, np.nan, np.nan]))
+        assert place(error) == ("MeanSquaredError()", "input", 1, "targets", (1,))
+
+    def test_in_a_keyword(self) -> None:
+        error = caught(Tuples(), X, mask=np.array([np.inf]))
+        assert place(error) == ("Tuples()", "input", 1, "mask", (0,))
+        assert place(caught(Tuples(), X, scale=math.nan))[3:] == ("scale", ())
+        assert place(caught(Tuples(), X, scale=np.float32("inf")))[3:] == ("scale", ())
+
+    def test_in_a_gradient_that_comes_in(self) -> None:
+        model = net(ReLU())
+        dy = np.zeros((60, 2), np.float32)
+        model(X)
+        dy[3, 1] = np.nan
+        assert place(caught(lambda: model.backward(dy))) == (repr(model), "input", 1, "dy", (3, 1))
+
+    def test_in_the_backward_of_a_loss_that_takes_nothing(self) -> None:
+        class OddError(MeanSquaredError):  # type: ignore[misc]
+            def backward(self) -> Array:
+                return super().backward() * np.nan
+
+        loss = OddError()
+        loss(np.ones(2), np.ones(2))
+        error = caught(lambda: loss.backward())
+        assert place(error) == ("OddError()", "backward", 1, "dx", (0,))
+        assert str(error).endswith("while forward was finite")
+
+    def test_in_a_gradient_after_backward(self) -> None:
+        parameter = Parameter([1.0, 2.0])
+        parameter.grad = np.array([0.0, np.nan])
+        error = caught(lambda: SGD([("w", parameter)], 0.1).step())
+        assert place(error)[1:] == ("step", 1, "grad of w", (1,))
+        assert str(error).endswith("before the step")
+        assert parameter.value.tolist() == [1, 2]
+
+    def test_in_a_parameter_without_axes(self) -> None:
+        parameter = Parameter(1.0)
+        parameter.grad = np.array(2.0, np.float32)
+        error = caught(lambda: SGD([parameter], 1e39).step())
+        assert place(error)[1:] == ("step", 1, "value of 0", ())
+        assert str(error).endswith("behind a step of rate 1e+39 along a gradient of 2")
+
+    def test_in_backward_without_dx(self) -> None:
+        model = Dense(4, 2, rng=0)
+        model(X)
+        error = caught(lambda: model.backward_parameters(np.full((60, 2), 3e38, np.float32)))
+        assert place(error) == ("Dense(4, 2)", "backward", 1, "grad of weight", error.index)
+
+    def test_in_code_that_a_subclass_inherits(self) -> None:
+        error = caught(by_hand, net(Child(-1e3)))
+        assert place(error)[:3] == ("layers.0.layers.1, Child()", "forward", 1)
+        model = net(Child(1e3))
+        model(X)
+        with np.errstate(all="ignore"):
+            model.layers[0][1].shift = math.nan  # type: ignore[index]
+        error = caught(lambda: model.backward(np.ones((60, 2), np.float32)))
+        assert place(error)[:3] == ("layers.0.layers.1, Child()", "backward", 1)
+
+    def test_in_an_empty_x_nothing_is_born(self) -> None:
+        class Constant(Tuples):
+            def forward(self, x: Array) -> Array:  # type: ignore[override]
+                y: Array = np.full(2, np.nan) + x.sum()
+                return y
+
+        error = caught(Constant(), np.zeros((0, 2)))
+        assert str(error).endswith("while forward was finite")
+        error = caught(Constant(), np.zeros((1, 2), bool))
+        assert str(error).endswith("while forward was finite")
+        error = caught(Constant(), np.full((1, 2), 3, np.uint8))
+        assert str(error).endswith("while x is finite, at most 3")
+
+
+class TestTheStep:
+    @pytest.mark.parametrize("steps", [0, 1, 7])
+    def test_is_counted_over_the_run_of_a_trainer(self, steps: int) -> None:
+        class Poison(Callback):
+            def on_step_end(self, trainer: Trainer) -> None:
+                if trainer.step == steps:
+                    trainer.model.parameters()[0].value[0, 0] = np.nan
+
+        run = trainer(net(ReLU()))
+        if not steps:
+            run.model.parameters()[0].value[0, 0] = np.nan
+        error = caught(lambda: run.fit(X, Y, epochs=3, batch_size=20, callbacks=[Poison()]))
+        assert place(error)[1:3] == ("forward", steps + 1)
+
+    def test_goes_on_where_a_run_is_resumed(self) -> None:
+        run = trainer(net(ReLU()))
+        run.fit(X, Y, epochs=2, batch_size=20)
+        resumed = trainer(net(ReLU()))
+        resumed.restoring(run.state())()
+        resumed.model.parameters()[0].value[0, 0] = np.nan
+        error = caught(lambda: resumed.fit(X, Y, epochs=3, batch_size=20))
+        assert place(error)[1:3] == ("forward", 7)
+
+    def test_is_that_of_the_optimizer_in_a_loop_by_hand(self) -> None:
+        model = net(ReLU())
+        loss, optimizer = SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1)
+        optimizer.steps = 40
+
+        def loop() -> None:
+            for step in range(3):
+                if step == 2:
+                    model.parameters()[0].value[0, 0] = np.nan
+                loss(model(X), Y)
+                model.backward(loss.backward())
+                optimizer.step()
+
+        assert caught(loop).step == 43
+        parameter = Parameter([1.0])
+        parameter.grad = np.array([np.nan])
+        optimizer = SGD([parameter], 0.1)
+        optimizer.steps = 40
+        assert caught(lambda: optimizer.step()).step == 41
+
+
+class TestHealthyRuns:
+    def run(self, optimizer: Callable[..., Optimizer] = Adam) -> tuple[Any, ...]:
+        model = Sequential([Dense(4, 8, rng=0), ReLU(), Dropout(0.3, rng=1), Dense(8, 2, rng=2)])
+        run = Trainer(model, SoftmaxCrossEntropy(), optimizer(model.parameters()))
+        run.fit(X, Y, epochs=3, batch_size=7, validation=(X, Y), micro_batch_size=3)
+        return run.state(), run.predict(X), run.evaluate(X, Y)
+
+    def test_give_the_same_bits_inside_and_outside(self) -> None:
+        outside = self.run()
+        with detect_anomaly():
+            inside = self.run()
+        np.testing.assert_equal(inside, outside)
+
+    def test_raise_no_false_alarm_about_what_is_no_float_array(self) -> None:
+        with detect_anomaly():
+            y, mask = Tuples()(X, mask=(np.ones(2), "text"))
+            assert Tuples()(X.astype(np.uint8), mask=np.array([None]))[1].tolist() == [None]
+            assert Tuples()(X, mask=np.array([1j * np.inf]))
+        assert y is not X
+        assert mask[1] == "text"
+
+    def test_may_have_numbers_that_numpy_would_warn_of(self) -> None:
+        with detect_anomaly():
+            assert (np.zeros(1) / np.zeros(1)).shape == (1,)
+        with pytest.raises(RuntimeWarning):
+            np.zeros(1) / np.zeros(1)
+
+
+class TestBehindTheBlock:
+    def methods(self) -> list[Any]:
+        kinds = [Dense, ReLU, Sequential, Log, Child, Between, SoftmaxCrossEntropy]
+        members = [value for kind in kinds for value in vars(kind).values()]
+        return [*members, Optimizer.step, Trainer.fit]
+
+    def test_nothing_is_wrapped(self) -> None:
+        before = self.methods()
+        with detect_anomaly():
+            inside = self.methods()
+            with detect_anomaly():
+                by_hand(net(ReLU()))
+            assert self.methods() == inside
+        assert inside != before
+        assert self.methods() == before
+
+    def test_nothing_is_wrapped_after_an_error(self) -> None:
+        before = self.methods()
+        caught(by_fit, net(Log(-1e3)))
+        with pytest.raises(ValueError, match="layer 1 of 2"), detect_anomaly():
+            by_hand(net(ReLU()), x=X[:, :3])
+        assert self.methods() == before
+        with np.errstate(all="ignore"):
+            assert np.isnan(net(Log(-1e3))(X)).all()
+
+    def test_a_block_goes_on_after_an_error_in_a_layer(self) -> None:
+        model = net(ReLU())
+        with detect_anomaly():
+            with pytest.raises(ValueError, match="layer 1 of 2: layer 1 of 2"):
+                model(X[:, :3])
+            assert place(caught(model, X * np.nan))[:2] == (repr(model), "input")
+
+    def test_blocks_in_each_other_tell_the_same(self) -> None:
+        with detect_anomaly():
+            error = caught(by_hand, net(Log(-1e3)))
+        assert error.layer == "layers.0.layers.1, Log()"

@@ -1,0 +1,687 @@
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import (
+    SGD,
+    Accuracy,
+    Adagrad,
+    Adam,
+    AdamW,
+    Array,
+    Dense,
+    Dropout,
+    Flatten,
+    InputError,
+    Layer,
+    MeanSquaredError,
+    Parameter,
+    ReLU,
+    Rescale,
+    RMSprop,
+    Sequential,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Tanh,
+    Trainer,
+    datasets,
+)
+from tinynet.health import Findings
+from tinynet.health import preflight as module
+from tinynet.schedules import Cosine, LinearWarmUp, OneCycle
+
+Data = tuple[Trainer, Array, Array]
+Sizes = tuple[int, ...]
+USUAL = (784, 128, 10)
+SMALL = (784, 12, 10)
+
+
+@cache
+def mnist() -> tuple[Array, Array]:
+    train, _ = datasets.load_mnist()
+    return train.images, train.labels
+
+
+def some(start: int, samples: int) -> tuple[Array, Array]:
+    images, labels = mnist()
+    return images[start : start + samples], labels[start : start + samples]
+
+
+def zeros(shape: Any, *_: Any) -> Array:
+    return np.zeros(shape)
+
+
+def net(
+    sizes: Sizes = USUAL,
+    seed: int = 0,
+    *,
+    bend: type[Layer] = ReLU,
+    before: tuple[Layer, ...] | None = None,
+) -> Any:
+    layers = list((Flatten(), Rescale(1 / 255)) if before is None else before)
+    for place, (inside, outside) in enumerate(pairwise(sizes)):
+        layers += [Dense(inside, outside, rng=10 * seed + place), bend()]
+    return Sequential(layers[:-1])
+
+
+def run(
+    model: Layer,
+    optimizer: Callable[[list[Parameter]], Any] = lambda p: SGD(p, 0.1, momentum=0.9),
+    loss: Layer | None = None,
+) -> Trainer:
+    return Trainer(model, loss or SoftmaxCrossEntropy(), optimizer(model.parameters()))
+
+
+def names(findings: Findings) -> list[str]:
+    return [finding.name for finding in findings]
+
+
+def centred(sizes: Sizes, seed: int) -> Any:
+    first = [Flatten(), Rescale(1 / 255, -0.1307), Dense(sizes[0], sizes[1], rng=seed), ReLU()]
+    return Sequential([*first, Dropout(0.3, rng=seed), *net(sizes[1:], seed + 1, before=())])
+
+
+# Healthy runs
+
+OPTIMIZERS: dict[str, Callable[[list[Parameter]], Any]] = {
+    "SGD": lambda p: SGD(p, 0.1),
+    "slow SGD": lambda p: SGD(p, 0.01),
+    "momentum": lambda p: SGD(p, 0.06, momentum=0.9, l2=3e-4),
+    "Adam": Adam,
+    "slow Adam": lambda p: Adam(p, 1e-4),
+    "AdamW": lambda p: AdamW(p, 1e-3, weight_decay=0.1),
+    "RMSprop": lambda p: RMSprop(p, 1e-3),
+    "Adagrad": lambda p: Adagrad(p, 1e-2),
+    "OneCycle": lambda p: SGD(p, OneCycle(0.2, steps=5000), momentum=0.9),
+    "Cosine": lambda p: SGD(p, Cosine(0.2, steps=5000), momentum=0.9),
+    "LinearWarmUp": lambda p: Adam(p, LinearWarmUp(500, then=Cosine(0.01, steps=5000))),
+}
+
+NETS: dict[str, Callable[[Sizes, int], Any]] = {
+    "Sigmoid": lambda sizes, seed: net(sizes, seed, bend=Sigmoid),
+    "Tanh": lambda sizes, seed: net(sizes, seed, bend=Tanh),
+    "dropout, centred": centred,
+}
+
+SIZES: list[Sizes] = [(784, 10), (784, 10, 10), (784, 128, 64, 10)]
+
+
+def demand_healthy(trainer: Trainer, x: Array, y: Array) -> None:
+    assert str(trainer.preflight(x, y)) == "nothing found"
+
+
+class TestHealthy:
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_optimizers(self, optimizer: str) -> None:
+        sizes = SMALL if optimizer in ("slow SGD", "slow Adam", "Adagrad") else USUAL
+        demand_healthy(run(net(sizes), OPTIMIZERS[optimizer]), *mnist())
+
+    @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
+    def test_nets(self, make: Callable[..., Any]) -> None:
+        demand_healthy(run(make(USUAL, 1)), *mnist())
+
+    @pytest.mark.parametrize("sizes", SIZES, ids=str)
+    def test_sizes(self, sizes: Sizes) -> None:
+        demand_healthy(run(net(sizes, 2)), *mnist())
+
+    @pytest.mark.parametrize("samples", [1, 6, 100, 500])
+    def test_few_samples(self, samples: int) -> None:
+        demand_healthy(run(net(SMALL, 3)), *some(0, samples))
+
+    def test_images_of_floats_and_one_hot_targets(self) -> None:
+        images, labels = some(0, 3000)
+        model = net(SMALL, before=(Flatten(),))
+        demand_healthy(run(model), (images / 255).astype(np.float32), np.eye(10)[labels])
+
+    def test_a_rare_class_and_labels_of_which_half_are_wrong(self) -> None:
+        images, labels = mnist()
+        rows = np.r_[np.flatnonzero(labels == 0)[:1900], np.flatnonzero(labels == 1)[:100]]
+        rows = np.random.default_rng(0).permutation(rows)
+        demand_healthy(run(net((784, 12, 2))), images[rows], labels[rows])
+        rng = np.random.default_rng(0)
+        noisy = np.where(rng.random(len(labels)) < 0.5, rng.integers(0, 10, len(labels)), labels)
+        demand_healthy(run(net(SMALL)), images, noisy)
+
+    def test_a_run_that_goes_on(self) -> None:
+        trainer = run(net(SMALL))
+        trainer.fit(*some(0, 640), epochs=3)
+        demand_healthy(trainer, *mnist())
+
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_a_linear_start_at_0(self, bias: bool) -> None:
+        dense = Dense(784, 10, bias=bias, weight_init=zeros)
+        demand_healthy(run(Sequential([Flatten(), Rescale(1 / 255), dense])), *mnist())
+
+    def test_last_weights_that_start_at_0(self) -> None:
+        model = net(SMALL)
+        model[4].weight.value[...] = 0
+        demand_healthy(run(model), *mnist())
+
+    def test_training_of_the_last_layer_alone(self) -> None:
+        demand_healthy(run(net(SMALL), lambda p: SGD(p[2:], 0.1)), *mnist())
+
+
+def features(seed: int, samples: int = 3000) -> tuple[Array, Array]:
+    """Standardized features, and what depends on them."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((samples, 12)).astype(np.float32)
+    direction = rng.standard_normal(12)
+    return x, (x @ direction / np.linalg.norm(direction)).astype(np.float32)
+
+
+class Norm(Layer):
+    """Features as they are, times gains that start at 1, in a shape like that of weights."""
+
+    def __init__(self, size: int) -> None:
+        self.gain = Parameter(np.ones((2, size // 2)))
+        self.shift = Parameter(np.zeros((1, size)))
+
+    def forward(self, x: Array) -> Array:
+        y: Array = x * self.gain.value.ravel() + self.shift.value
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy, x = self.recall(dy)
+        self.gain.grad = (dy * x).sum(axis=0).reshape(self.gain.value.shape)
+        self.shift.grad = dy.sum(axis=0, keepdims=True)
+        dx: Array = dy * self.gain.value.ravel()
+        return dx
+
+
+class Table(Layer):
+    """A row of numbers for each token."""
+
+    def __init__(self, tokens: int, size: int) -> None:
+        self.rows = Parameter(np.random.default_rng(0).standard_normal((tokens, size)))
+
+    def forward(self, x: Array) -> Array:
+        self.check_input(x, "N", integers=True)
+        y: Array = self.rows.value[x]
+        self.remember(y, x)
+        return y
+
+    def backward(self, dy: Array) -> None:
+        dy, x = self.recall(dy)
+        self.rows.grad = np.zeros_like(self.rows.value)
+        np.add.at(self.rows.grad, x, dy)
+
+
+class TestHealthyTables:
+    @pytest.mark.parametrize("optimizer", ["SGD", "slow SGD", "Adam"])
+    def test_noisy_classes(self, optimizer: str) -> None:
+        x, score = features(0)
+        noisy = (score + np.random.default_rng(1).standard_normal(len(x)) > 0).astype(int)
+        demand_healthy(run(net((12, 32, 2), before=()), OPTIMIZERS[optimizer]), x, noisy)
+
+    @pytest.mark.parametrize("optimizer", ["slow SGD", "Adam"])
+    @pytest.mark.parametrize(("scale", "offset"), [(1, 0), (0.1, 0), (0.2, 9)])
+    def test_regression(self, optimizer: str, scale: float, offset: float) -> None:
+        x, score = features(1)
+        noise = np.random.default_rng(1).standard_normal(len(x)).astype(np.float32)
+        y = (scale * (score + noise) + offset)[:, None]
+        model = net((12, 32, 1), 1, before=())
+        demand_healthy(run(model, OPTIMIZERS[optimizer], MeanSquaredError()), x, y)
+
+    def test_one_place_of_many_thousands(self) -> None:
+        codes = np.random.default_rng(0).integers(0, 200, 1000)
+        x = np.zeros((1000, 12_000), np.float32)
+        x[np.arange(1000), codes] = 1
+        demand_healthy(run(net((12_000, 2), before=()), lambda p: Adam(p, 0.01)), x, codes % 2)
+
+    def test_tokens(self) -> None:
+        x = np.random.default_rng(0).integers(0, 90, 3000)
+        model = Sequential([Table(90, 16), Dense(16, 3, rng=0)])
+        demand_healthy(run(model), x, x % 3)
+
+    def test_gains_that_start_at_1(self) -> None:
+        x, score = features(2)
+        model = Sequential([Dense(12, 16, rng=0), Norm(16), ReLU(), Dense(16, 2, rng=1)])
+        demand_healthy(run(model), x, (score > 0).astype(int))
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_deep_nets_for_two_classes(self, seed: int) -> None:
+        x, score = features(seed, 400)
+        model = net((12, 64, 64, 2), seed, before=())
+        demand_healthy(run(model, Adam), x, (score > 0).astype(int))
+
+    def test_targets_that_are_large_where_predictions_are_too(self) -> None:
+        x, score = features(3)
+        model = Sequential([*net((12, 8, 1), before=()), Rescale(1000.0)])
+        y = (1000 * score)[:, None]
+        demand_healthy(run(model, Adam, MeanSquaredError()), x, y)
+
+    def test_one_class_needs_no_start_loss(self) -> None:
+        x, _ = features(3)
+        trainer = run(net((12, 8, 1), before=()))
+        found = trainer.preflight(x, np.zeros(len(x), int))
+        assert names(found) == ["label range"]
+
+
+# Faults
+
+
+class WrongBias(Layer):
+    """A dense layer that gives each bias the gradient of all of them."""
+
+    def __init__(self, inside: int, outside: int, rng: int) -> None:
+        self.dense = Dense(inside, outside, rng=rng)
+
+    def forward(self, x: Array) -> Array:
+        y: Array = self.dense(x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = self.dense.backward(dy)
+        bias: Any = self.dense.bias
+        bias.grad = np.full_like(bias.grad, bias.grad.sum() + 1)
+        return dx
+
+
+def changed(seed: int, sizes: Sizes, change: Callable[[Any], None], **how: Any) -> Trainer:
+    model = net(sizes, seed, **how)
+    change(model)
+    return run(model)
+
+
+def start(dense: Any, weight: float | None = None, *, times: float = 1, bias: float = 0) -> None:
+    if weight is not None:
+        dense.weight.value[...] = weight
+    dense.weight.value *= times
+    dense.bias.value += bias
+
+
+def start_all(model: Any, weight: float) -> None:
+    for layer in model:
+        if isinstance(layer, Dense):
+            start(layer, weight)
+
+
+def nan_in(x: Array) -> Array:
+    x = x.astype(np.float32)
+    x[5, 7, 9] = x[6, 0, 0] = np.nan
+    return x
+
+
+def at_rate(optimizer: Callable[..., Any]) -> Callable[[int, Sizes, Array, Array], Data]:
+    return lambda s, sizes, x, y: (run(net(sizes, s), optimizer), x, y)
+
+
+def started(change: Callable[[Any], None], **how: Any) -> Callable[..., Data]:
+    return lambda s, sizes, x, y: (changed(s, sizes, change, **how), x, y)
+
+
+def wrong_gradient(seed: int, sizes: Sizes) -> Trainer:
+    *layers, last = net(sizes, seed)
+    return run(Sequential([*layers, WrongBias(last.in_features, last.out_features, seed)]))
+
+
+# What is wrong: a function of (seed, sizes, x, y), the first finding, and what it says.
+FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
+    "pixels that are not scaled": (
+        lambda s, sizes, x, y: (
+            run(net(sizes, s, before=(Flatten(),))),
+            x.astype(np.float32),
+            y,
+        ),
+        "input range",
+        r"Values from 0 to 255, 8\d\.?\d* in root mean square, reach layers\.1, Dense\(784, .*"
+        r"Rescale\(1 / 255\) in front",
+    ),
+    "bytes into a dense layer": (
+        lambda s, sizes, x, y: (run(net(sizes, s, before=(Flatten(),))), x, y),
+        "shapes",
+        r"The net refuses the data: layer 2 of \d: Dense.* expects x of a float dtype, got uint8",
+    ),
+    "pixels scaled twice": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), (x / 255).astype(np.float32), y),
+        "input range",
+        r"Values from 0 to 0\.003922.* need no Rescale",
+    ),
+    "NaN in x": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), nan_in(x), y),
+        "not finite",
+        r"x has 2 entries that are NaN or infinite, the first at \(5, 7, 9\)\.",
+    ),
+    "labels from 1": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), x, y + 1),
+        "label range",
+        r"Labels run from 1 to 10, and the net has 10 outputs\..* y - 1 as labels, 0 to 9\.",
+    ),
+    "labels from 1 and an output more": (
+        lambda s, sizes, x, y: (run(net((*sizes[:-1], 11), s)), x, y + 1),
+        "label range",
+        r"Labels run from 1 to 10, and the net has 11 outputs\..* y - 1 as labels, 0 to 9\.",
+    ),
+    "labels beyond the outputs": (
+        lambda s, sizes, x, y: (run(net((*sizes[:-1], 7), s)), x, y),
+        "label range",
+        r"from 0 to 9, and the net has 7 outputs\. Give the last layer 10 outputs",
+    ),
+    "labels below 0": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), x, y.astype(int) - 1),
+        "label range",
+        r"Labels run from -1 to 8, .*number the classes from 0",
+    ),
+    "labels that are all the same": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.full_like(y, 3)),
+        "label range",
+        r"All labels are 3\. Read the labels in again\.",
+    ),
+    "rows that are all the same": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.eye(10)[np.full_like(y, 3)]),
+        "label range",
+        r"All labels are the same\.",
+    ),
+    "a start at 0": (
+        started(lambda model: start_all(model, 0)),
+        "same start",
+        r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\..*random weights",
+    ),
+    "a constant start": (
+        started(lambda model: start(model[2], 0.01)),
+        "same start",
+        r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\.01\.",
+    ),
+    "a start that is far too large": (
+        started(lambda model: start(model[-1], times=100)),
+        "start loss",
+        r"The loss starts at \d+\.?\d*, where a guess among 10 classes has ln 10 = 2\.303; logits "
+        r"are \d+\.?\d* in standard deviation\..*the last ones, smaller",
+    ),
+    "a rate that is far too high": (
+        at_rate(lambda p: SGD(p, 100.0)),
+        "learning rate too high",
+        r"Try a rate below 100",
+    ),
+    "a rate that is far too high for momentum": (
+        at_rate(lambda p: SGD(p, 50.0, momentum=0.9)),
+        "learning rate too high",
+        r"Try a rate below 50",
+    ),
+    "a rate that is far too high for Adam": (
+        at_rate(lambda p: Adam(p, 1.0)),
+        "learning rate too high",
+        r"Try a rate below 1,",
+    ),
+    "a rate that is far too low": (
+        at_rate(lambda p: SGD(p, 1e-5)),
+        "learning rate too low",
+        r"Try a rate above 1e-05",
+    ),
+    "a rate that is far too low for Adam": (
+        at_rate(lambda p: Adam(p, 1e-6)),
+        "learning rate too low",
+        r"Try a rate above 1e-06",
+    ),
+    "sigmoids that are saturated": (
+        started(lambda model: start(model[2], times=50), bend=Sigmoid),
+        "saturated units",
+        r"\d\d% of the outputs of layers\.3, Sigmoid\(\) stand where its slope is almost 0",
+    ),
+    "tanhs that are saturated": (
+        started(lambda model: start(model[2], times=50), bend=Tanh),
+        "saturated units",
+        r"\d\d% of the outputs of layers\.3, Tanh\(\) stand where its slope is almost 0",
+    ),
+    "units that are dead": (
+        started(lambda model: start(model[2], bias=-20)),
+        "dead units",
+        r"(\d+) of the \1 units of layers\.3, ReLU\(\) pass no gradient on",
+    ),
+    "labels in another order": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.random.default_rng(s).permutation(y)),
+        "unrelated labels",
+        r"fit their own labels hardly better than shuffled ones",
+    ),
+    "a layer with a wrong gradient": (
+        lambda s, sizes, x, y: (wrong_gradient(s, sizes), x, y),
+        "gradient",
+        r"WrongBias.*its layers\.\d is wrong by itself.*Run check_gradients on that layer alone",
+    ),
+    "an optimizer without the parameters that matter": (
+        lambda s, sizes, x, y: (run(net(sizes, s), lambda p: SGD(p[-1:], 0.1)), x, y),
+        "one batch",
+        r"The optimizer was given 1 of \d parameters\.",
+    ),
+    "infinite weights": (
+        started(lambda model: start(model[-1], np.inf)),
+        "not finite",
+        r"layers\.\d, Dense.*, forward, step 1: y has the first NaN or infinity.*its weight",
+    ),
+    "x that is always the same": (
+        lambda s, sizes, x, y: (run(net(sizes, s)), np.repeat(x[:1], len(x), axis=0), y),
+        "input range",
+        r"All samples are the same\. Read the inputs in again\.",
+    ),
+}
+
+
+def demand_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) -> None:
+    make, name, said = FAULTS[fault]
+    found = Trainer.preflight(*make(seed, sizes, *data))
+    assert names(found)[:1] == [name], str(found)
+    assert re.search(said, str(found[0])), str(found[0])
+
+
+class TestFaults:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_come_first(self, fault: str) -> None:
+        demand_found(fault, 0, SMALL, mnist())
+
+    def test_of_features_on_unlike_scales(self) -> None:
+        x, score = features(0)
+        x[:, 3] = 50 * x[:, 3] + 300
+        finding = run(net((12, 2), before=())).preflight(0.3 * x, (score > 0).astype(int))[0]
+        assert finding.name == "input range"
+        assert finding.advice.startswith("Subtract the mean of each feature and divide")
+
+    @pytest.mark.parametrize("shift", [-1, 256])
+    def test_of_scale_are_bytes_only_where_they_can_be(self, shift: int) -> None:
+        images, labels = some(0, 500)
+        x = images.astype(np.float32) + shift
+        found = run(net(SMALL, before=(Flatten(),))).preflight(x, labels)
+        assert found[0].advice.startswith("Subtract the mean")
+
+    def test_of_targets_on_a_scale_of_their_own(self) -> None:
+        x, score = features(0)
+        trainer = run(net((12, 8, 1), before=()), Adam, MeanSquaredError())
+        found = trainer.preflight(x, (200_000 + 50_000 * score)[:, None])
+        assert names(found) == ["target range"]
+        assert re.search(r"Targets are 2\.\d*e\+05 in root mean square", found[0].evidence)
+        assert found[0].advice.startswith("Learn (y - mean) / standard deviation")
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_in_targets(self, bad: float) -> None:
+        x, score = features(0)
+        score[17] = bad
+        found = run(net((12, 1), before=()), loss=MeanSquaredError()).preflight(x, score[:, None])
+        assert str(found) == (
+            "1. not finite: y has an entry that is NaN or infinite, the first at (17, 0). "
+            "Fill them in or leave their samples out."
+        )
+
+    def test_in_shapes_of_targets(self) -> None:
+        x, score = features(0)
+        found = run(net((12, 1), before=()), loss=MeanSquaredError()).preflight(x, score)
+        assert names(found) == ["shapes"]
+        assert "score" not in str(found)
+        assert "reshape" in found[0].evidence
+        found = run(net((12, 2), before=())).preflight(x, score)
+        assert names(found) == ["shapes"]
+
+    def test_in_a_loss(self) -> None:
+        class Halved(Layer):
+            """Softmax cross-entropy with half its gradient."""
+
+            def __init__(self) -> None:
+                self.right = SoftmaxCrossEntropy()
+
+            def forward(self, logits: Array, targets: Array) -> float:
+                loss: float = self.right(logits, targets)
+                return loss
+
+            def backward(self) -> Array:
+                return self.right.backward() / 2
+
+        found = run(net(SMALL), loss=Halved()).preflight(*some(0, 500))
+        assert names(found) == ["gradient"]
+        assert "Halved" in found[0].evidence
+
+    def test_name_the_likely_cause_of_a_wrong_gradient(self) -> None:
+        class Negated(Layer):
+            """y = -x, with dx = dy."""
+
+            def forward(self, x: Array) -> Array:
+                self.remember(x)
+                return -x
+
+            def backward(self, dy: Array) -> Array:
+                (dy,) = self.recall(dy)
+                return dy.copy()
+
+        found = run(Sequential([*net(SMALL), Negated()])).preflight(*some(0, 500))
+        assert re.search(r"Likely cause: \S.*\. Run check_gradients", str(found[0]))
+
+    def test_several_are_told_in_the_order_of_cause_and_effect(self) -> None:
+        images, labels = some(0, 500)
+        model = net(SMALL, before=(Flatten(),), bend=Sigmoid)
+        start(model[-1], times=100)
+        found = run(model).preflight(images.astype(np.float32), labels + 1)
+        assert names(found) == ["label range", "input range", "saturated units"]
+        found = run(model).preflight(images.astype(np.float32), labels)
+        assert names(found) == ["input range", "saturated units", "start loss"]
+        assert str(found).count("\n") == 2
+
+    def test_of_labels_from_1_are_no_fault_where_a_class_may_be_missing(self) -> None:
+        images, labels = mnist()
+        few = images[labels > 0][:200], labels[labels > 0][:200]
+        assert (few[1].min(), few[1].max()) == (1, 9)
+        demand_healthy(run(net(SMALL)), *few)
+        (finding,) = run(net(SMALL)).preflight(images[labels > 0][:201], labels[labels > 0][:201])
+        assert finding.advice.endswith("y - 1 as labels, 0 to 8.")
+        two_up = images[labels > 1][:201], labels[labels > 1][:201]
+        demand_healthy(run(net(SMALL)), *two_up)
+
+    def test_beyond_what_is_scanned_show_in_the_forward(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        images, labels = some(0, 100)
+        monkeypatch.setattr(module, "SCAN", images.size * 4 - 1)
+        found = run(net(SMALL)).preflight(nan_in(images), labels)
+        assert names(found) == ["not finite"]
+        assert "input, step 1: x has the first NaN or infinity at index (5, 7, 9)" in str(found)
+
+    def test_a_net_without_parameters_has_no_input_range(self) -> None:
+        class Weighed(Layer):
+            """w² · mean of the prediction."""
+
+            def __init__(self) -> None:
+                self.w = Parameter([1.0])
+
+            def forward(self, prediction: Array, targets: Array) -> float:
+                del targets
+                self.remember(0.0, prediction)
+                return float(self.w.value[0] ** 2 * prediction.mean())
+
+            def backward(self) -> Array:
+                _, prediction = self.recall(1)
+                self.w.grad = 2 * self.w.value * prediction.mean()
+                dx: Array = np.full_like(prediction, self.w.value[0] ** 2 / prediction.size)
+                return dx
+
+        loss = Weighed()
+        trainer = Trainer(ReLU(), loss, SGD(loss.parameters(), 1e-3))
+        x = 100 * np.random.default_rng(0).random((50, 3))
+        demand_healthy(trainer, x, x)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("x", "y", "sentence"),
+        [
+            (np.zeros((3, 784)), np.zeros(2, int), "same number of samples, got 3 and 2"),
+            (np.zeros((0, 784)), np.zeros(0, int), "x to have samples"),
+            ([[0.0]], np.zeros(1, int), "x to be a NumPy array, got list"),
+        ],
+    )
+    def test_what_is_no_pair_of_arrays_of_as_many_samples(
+        self, x: Any, y: Any, sentence: str
+    ) -> None:
+        with pytest.raises(InputError, match=sentence):
+            run(net()).preflight(x, y)
+
+
+class TestNothingChanges:
+    @pytest.mark.parametrize(
+        "optimizer",
+        [lambda p: SGD(p, OneCycle(0.1, steps=99), momentum=0.9), Adam],
+        ids=["SGD", "Adam"],
+    )
+    @pytest.mark.parametrize("fault", [0, 1])
+    def test_of_trainer_model_streams_history_and_optimizer(
+        self, optimizer: Callable[..., Any], fault: int
+    ) -> None:
+        images, labels = some(0, 1000)
+        others = np.random.default_rng(0).permutation(labels) if fault else labels
+
+        def begun() -> Trainer:
+            model = centred(SMALL, 0)
+            trainer = Trainer(
+                model, SoftmaxCrossEntropy(), optimizer(model.parameters()), metrics=[Accuracy()]
+            )
+            trainer.fit(images, labels, epochs=2)
+            return trainer
+
+        looked, other = begun(), begun()
+        looked.model.eval()
+        before, noise = deepcopy(looked.state()), np.random.get_state()  # noqa: NPY002
+        given = images.copy(), labels.copy()
+        rate = looked.optimizer.learning_rate
+        assert len(looked.preflight(images, others)) == fault
+        np.testing.assert_equal(looked.state(), before)
+        np.testing.assert_equal(np.random.get_state(), noise)  # noqa: NPY002
+        np.testing.assert_equal((images, labels), given)
+        assert looked.optimizer.learning_rate is rate
+        assert not any(layer.training for layer in looked.model)  # type: ignore[attr-defined]
+        for trainer in (looked, other):
+            trainer.fit(images, labels, epochs=3)
+        np.testing.assert_equal(looked.state(), other.state())
+
+    def test_it_gives_the_same_each_time(self) -> None:
+        trainer = run(net(SMALL), lambda p: SGD(p, 100.0))
+        images, labels = some(0, 500)
+        first = trainer.preflight(images, labels)
+        assert str(trainer.preflight(images, labels)) == str(first) != "nothing found"
+
+    def test_arrays_may_be_mapped_from_a_file(self, tmp_path: Any) -> None:
+        images, labels = some(0, 500)
+        np.save(tmp_path / "x.npy", images)
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+        demand_healthy(run(net(SMALL)), mapped, labels)
+
+
+@pytest.mark.sweep
+class TestSweep:
+    @pytest.mark.parametrize("seed", range(1, 5))
+    @pytest.mark.parametrize("sizes", [USUAL, (784, 10, 10), (784, 128, 64, 10)], ids=str)
+    @pytest.mark.parametrize("samples", [500, 60_000])
+    def test_healthy(self, seed: int, sizes: Sizes, samples: int) -> None:
+        data = some(500 * seed if samples == 500 else 0, samples)
+        for optimizer in OPTIMIZERS.values():
+            demand_healthy(run(net(sizes, seed), optimizer), *data)
+        for make in NETS.values():
+            demand_healthy(run(make(sizes, seed)), *data)
+
+    @pytest.mark.parametrize("seed", range(1, 5))
+    @pytest.mark.parametrize("sizes", [USUAL, (784, 10, 10), (784, 128, 64, 10)], ids=str)
+    @pytest.mark.parametrize("samples", [500, 60_000])
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_faults(self, fault: str, seed: int, sizes: Sizes, samples: int) -> None:
+        demand_found(fault, seed, sizes, some(500 * seed if samples == 500 else 0, samples))
