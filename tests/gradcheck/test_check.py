@@ -744,3 +744,27 @@ class TestNearKinks:
         with pytest.raises(GradientCheckError, match="forward changed x in place") as error:
             check_gradients(Writes(), X)
         assert error.value.verdict is Verdict.CHANGED_IN_PLACE
+
+
+class TestParameterWithoutAxes:
+    """One learned number, as the slope of a leaky ReLU may be."""
+
+    class Scale(Layer):
+        def __init__(self, factor: float = 1.0) -> None:
+            self.scale, self.factor = Parameter(2.0), factor
+
+        def forward(self, x: Array) -> Array:
+            self.x = x
+            return x * self.scale.value
+
+        def backward(self, dy: Array) -> Array:
+            self.scale.grad = np.asarray(self.factor * np.sum(dy * self.x))
+            return dy * self.scale.value
+
+    def test_is_checked_as_others_are(self) -> None:
+        assert check_gradients(self.Scale(), X)["scale"].checked == 1
+
+    def test_is_found_wrong_and_the_cause_is_told(self) -> None:
+        with pytest.raises(GradientCheckError, match=r"scale at index \(\)") as caught:
+            check_gradients(self.Scale(factor=2.0), X)
+        assert caught.value.cause is Cause.FACTOR

@@ -67,7 +67,8 @@ class Case:
         rng = np.random.default_rng(self.seed + 1)
         layer = deepcopy(self.layer)
         for parameter in layer.parameters():
-            parameter.value = parameter.value * rng.uniform(0.5, 2, parameter.value.shape)
+            factors = rng.uniform(0.5, 2, parameter.value.shape)
+            parameter.value = np.asarray(parameter.value * factors)  # also without axes
         x, *rest = self.inputs
         if x.dtype.kind == "f":
             x = x * rng.uniform(0.5, 2, x.shape)

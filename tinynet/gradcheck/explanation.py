@@ -155,7 +155,7 @@ def _plain_numbers(case: Case) -> Iterator[Case]:
     for change in (_rounded, _drawn_if_long):
         layer = deepcopy(case.layer)
         for parameter in layer.parameters():
-            parameter.value = change(parameter.value)
+            parameter.value = np.asarray(change(parameter.value))
         inputs = (change(case.inputs[0]), *case.inputs[1:])
         yield replace(case, layer=layer, inputs=inputs)
         yield replace(case, inputs=inputs)

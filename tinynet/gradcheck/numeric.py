@@ -66,8 +66,8 @@ def elsewhere(tensor: Array, rng: np.random.Generator) -> Array:
     """
     usual = rms(tensor) or 1.0
     size = np.where(np.abs(tensor) < 1e-8 * usual, usual, tensor)
-    moved: Array = tensor + size * rng.uniform(-0.01, 0.01, tensor.shape)
-    return moved
+    moved = tensor + size * rng.uniform(-0.01, 0.01, tensor.shape)
+    return np.asarray(moved)  # which is a number, where the tensor has no axes
 
 
 def rounding(dy: Array, y: Array) -> float:

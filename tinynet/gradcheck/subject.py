@@ -67,7 +67,7 @@ class Subject:
             parameter.value = value
         if not self.takes(inputs):
             for (_, parameter), value in zip(self.parameters(), before, strict=True):
-                parameter.value = value * rng.uniform(0.99, 1.01, value.shape)
+                parameter.value = np.asarray(value * rng.uniform(0.99, 1.01, value.shape))
 
     def takes(self, inputs: Inputs) -> bool:
         """Whether a copy of the layer, as it is now, gives finite numbers for this batch."""
