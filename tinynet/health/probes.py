@@ -87,7 +87,7 @@ def learning_rate(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
         if better:
             evidence = f"{went}; at {other_rate:.3g} it falls to {other.end:.4g}."
             name = "learning rate too high" if exponent < 0 else "learning rate too low"
-            advice = f"Try a rate {'below' if exponent < 0 else 'above'} {rate:.3g}, such as that."
+            advice = f"Try {other_rate:.3g}, or {'lower' if exponent < 0 else 'higher'} still."
             return [Finding(name, evidence, advice)]
     if learned or _learns_at_all(trainer, x, y):
         return []
