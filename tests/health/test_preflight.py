@@ -398,27 +398,27 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
     "a rate that is far too high": (
         at_rate(lambda p: SGD(p, 100.0)),
         "learning rate too high",
-        r"Try a rate below 100",
+        r"Try \d\S*, or (lower|higher) still",
     ),
     "a rate that is far too high for momentum": (
         at_rate(lambda p: SGD(p, 50.0, momentum=0.9)),
         "learning rate too high",
-        r"Try a rate below 50",
+        r"Try \d\S*, or (lower|higher) still",
     ),
     "a rate that is far too high for Adam": (
         at_rate(lambda p: Adam(p, 1.0)),
         "learning rate too high",
-        r"Try a rate below 1,",
+        r"Try \d\S*, or (lower|higher) still",
     ),
     "a rate that is far too low": (
         at_rate(lambda p: SGD(p, 1e-5)),
         "learning rate too low",
-        r"Try a rate above 1e-05",
+        r"Try \d\S*, or (lower|higher) still",
     ),
     "a rate that is far too low for Adam": (
         at_rate(lambda p: Adam(p, 1e-6)),
         "learning rate too low",
-        r"Try a rate above 1e-06",
+        r"Try \d\S*, or (lower|higher) still",
     ),
     "sigmoids that are saturated": (
         started(lambda model: start(model[2], times=50), bend=Sigmoid),
