@@ -1,5 +1,6 @@
 """Units that pass no gradient on: dead ones give a constant 0, saturated ones stand at a bound."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,11 @@ def stuck_units(calls: Sequence[Call]) -> list[Finding]:
     return findings
 
 
+def root_mean_square(array: Array) -> float:
+    """The usual size of an entry, with the squares in float64, where none overflows."""
+    return math.sqrt(np.mean(np.square(array, dtype=np.float64)))
+
+
 def _slope(layer: Layer, x: Array, *, mixed: bool = False) -> Array:
     """dy/dx entry by entry; `mixed` asks with another weight for each entry."""
     with layer.in_mode(training=False):
@@ -63,10 +69,9 @@ def _dead(call: Call, passes: Array) -> list[Finding]:
 def _saturated(call: Call, flat: Array) -> list[Finding]:
     if flat.mean() <= SATURATED:
         return []
-    size = float(np.sqrt(np.mean(np.square(call.x, dtype=np.float64))))
     evidence = (
         f"{flat.mean():.0%} of the outputs of {call.name} stand where its slope is almost 0; its "
-        f"inputs are {size:.3g} in root mean square."
+        f"inputs are {root_mean_square(call.x):.3g} in root mean square."
     )
     advice = "Start from smaller weights (Glorot's), and scale the inputs to about 1."
     return [Finding("saturated units", evidence, advice)]

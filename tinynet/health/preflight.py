@@ -17,7 +17,7 @@ import numpy as np
 from tinynet.arguments import InputError
 from tinynet.datasets.batches import Batches
 from tinynet.gradcheck import GradientCheckError, check_gradients
-from tinynet.health.activations import stuck_units
+from tinynet.health.activations import root_mean_square, stuck_units
 from tinynet.health.anomaly import AnomalyError, detect_anomaly
 from tinynet.health.finding import Finding, Findings
 from tinynet.health.observation import Call, forward_calls, weights
@@ -142,7 +142,7 @@ def _input_range(inspection: Inspection) -> Iterator[Finding]:
     if (x == x[:1]).all() and len(x) > 1:
         yield Finding("input range", "All samples are the same.", "Read the inputs in again.")
         return
-    size = _rms(x)
+    size = root_mean_square(x)
     evidence = (
         f"Values from {x.min():.4g} to {x.max():.4g}, {size:.3g} in root mean square, reach "
         f"{first.name}."
@@ -154,7 +154,7 @@ def _input_range(inspection: Inspection) -> Iterator[Finding]:
             else "Subtract the mean of each feature and divide by its standard deviation."
         )
         yield Finding("input range", evidence, advice)
-    elif x.any() and _rms(x[x != 0]) < SMALL:  # one 1 among thousands of 0 is fine
+    elif x.any() and root_mean_square(x[x != 0]) < SMALL:  # one 1 among thousands of 0 is fine
         advice = "Scale them to about 1; pixels that are 0 to 1 already need no Rescale(1 / 255)."
         yield Finding("input range", evidence, advice)
 
@@ -162,7 +162,7 @@ def _input_range(inspection: Inspection) -> Iterator[Finding]:
 def _target_range(inspection: Inspection) -> Iterator[Finding]:
     if not isinstance(inspection.trainer.loss, MeanSquaredError):
         return
-    y, prediction = (_rms(array) for array in (inspection.y, inspection.prediction))
+    y, prediction = (root_mean_square(array) for array in (inspection.y, inspection.prediction))
     if y > TARGETS and y > 30 * prediction:
         evidence = (
             f"Targets are {y:.3g} in root mean square, and what the net predicts so far is "
@@ -230,7 +230,3 @@ def _gradients(inspection: Inspection) -> Iterator[Finding]:
         cause = f" Likely cause: {error.cause}." if error.cause else ""
         advice = "Run check_gradients on that layer alone: it shows where, and how to see it again."
         yield Finding("gradient", f"{head}.{cause}", advice)
-
-
-def _rms(array: Array) -> float:
-    return math.sqrt(np.mean(np.square(array, dtype=np.float64)))

@@ -12,6 +12,7 @@ from tinynet.datasets.batches import Batches
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
 from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
+from tinynet.micro_batches import differentiate
 from tinynet.optimizers import Adam, Optimizer
 from tinynet.parameter import Array
 from tinynet.schedules import Schedule
@@ -209,8 +210,7 @@ def _copies(trainer: Trainer, rate: float) -> tuple[Layer, Layer, Optimizer]:
 
 
 def _step(model: Layer, loss: Layer, optimizer: Optimizer, x: Array, y: Array) -> float:
-    mean_loss: float = loss(model(x), y)
-    model.backward(loss.backward())
+    mean_loss = differentiate(model, loss, x, y, len(x))
     optimizer.step()
     return mean_loss
 
