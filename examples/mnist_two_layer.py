@@ -35,7 +35,7 @@ from tinynet import (
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
 from tinynet.checkpoint import CheckpointError
 from tinynet.datasets import DatasetError, Digits, load_mnist
-from tinynet.initializers import Initializer, he_normal, zeros
+from tinynet.initializers import Fan, Initializer, he_normal, zeros
 from tinynet.schedules import Cosine
 
 try:
@@ -51,7 +51,7 @@ except ImportError as missing:
 BLOCK = 2048  # images
 
 
-def uniform_start(shape: tuple[int, ...], _fan_in: int, rng: np.random.Generator) -> Array:
+def uniform_start(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
     """Uniform between -0.5 and 0.5."""
     return rng.uniform(-0.5, 0.5, shape)
 

@@ -26,7 +26,11 @@ TESTS = {
     "tinynet/layers/dropout.py": ["tests/layers/test_dropout.py", "tests/test_contract.py"],
     "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", "tests/test_contract.py"],
     "tinynet/layers/sequential.py": ["tests/layers/test_sequential.py", "tests/test_contract.py"],
-    "tinynet/losses.py": ["tests/test_losses.py", "tests/test_contract.py"],
+    "tinynet/losses/cross_entropy.py": [
+        "tests/losses/test_cross_entropy.py",
+        "tests/test_contract.py",
+    ],
+    "tinynet/losses/regression.py": ["tests/losses/test_regression.py", "tests/test_contract.py"],
     "tinynet/optimizers/optimizer.py": ["tests/optimizers/test_optimizer.py"],
     "tinynet/optimizers/sgd.py": ["tests/optimizers/test_sgd.py"],
     "tinynet/optimizers/adaptive.py": ["tests/optimizers/test_adaptive.py"],

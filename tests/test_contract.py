@@ -1,72 +1,24 @@
 """Every layer that ships, through every rule that tinynet/layer.py states."""
 
-from collections.abc import Callable, Iterator
+import importlib
+import pkgutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import contract
 import numpy as np
 import pytest
+from contract.case import Case
 
-from tinynet import (
-    Array,
-    Dense,
-    Dropout,
-    Flatten,
-    InputError,
-    Layer,
-    MeanSquaredError,
-    ReLU,
-    Rescale,
-    Sequential,
-    Sigmoid,
-    SoftmaxCrossEntropy,
-    Tanh,
-)
+from tinynet import Array, InputError, Layer
 from tinynet.gradcheck.layouts import layouts
 
-N = 5
-
-
-class Case(NamedTuple):
-    make: Callable[[], Layer]
-    shape: tuple[int, ...]  # of x
-    targets: tuple[Array, ...] = ()  # of a loss
-
-
-CASES = {
-    "Dense": Case(lambda: Dense(4, 3, rng=0), (N, 4)),
-    "Dense on sequences": Case(lambda: Dense(4, 3, bias=False, rng=0), (N, 2, 4)),
-    "Dropout": Case(lambda: Dropout(0.5, rng=0), (N, 4)),
-    "Dropout that drops nothing": Case(lambda: Dropout(0), (N, 4)),
-    "Dropout in evaluation": Case(lambda: Dropout(0.5, rng=0).eval(), (N, 4)),
-    "ReLU": Case(ReLU, (N, 4)),
-    "Sigmoid": Case(Sigmoid, (N, 4)),
-    "Tanh": Case(Tanh, (N, 2, 4)),
-    "Flatten": Case(Flatten, (N, 2, 3)),
-    "Flatten on rows": Case(Flatten, (N, 6)),
-    "Rescale": Case(lambda: Rescale(0.5, -0.25), (N, 4)),
-    "Rescale that changes nothing": Case(lambda: Rescale(1), (N, 4)),
-    "Sequential": Case(
-        lambda: Sequential(
-            [Flatten(), Sequential([Dense(6, 4, rng=0), ReLU()]), Dense(4, 2, rng=1)]
-        ),
-        (N, 2, 3),
-    ),
-    "Sequential that draws": Case(
-        lambda: Sequential([Dropout(0.2, rng=0), Dense(4, 6, rng=1), Dropout(0.5, rng=2)]), (N, 4)
-    ),
-    "Sequential of one": Case(lambda: Sequential([Flatten()]), (N, 6)),
-    "SoftmaxCrossEntropy of labels": Case(
-        SoftmaxCrossEntropy, (N, 3), (np.array([0, 2, 1, 1, 0]),)
-    ),
-    "SoftmaxCrossEntropy of rows": Case(
-        SoftmaxCrossEntropy, (N, 3), (np.full((N, 3), 1 / 3, np.float32),)
-    ),
-    "MeanSquaredError": Case(MeanSquaredError, (N, 3), (np.full((N, 3), 0.5, np.float32),)),
-    "MeanSquaredError of integers": Case(
-        MeanSquaredError, (N, 2, 3), (np.arange(N * 6).reshape(N, 2, 3),)
-    ),
-}
+# One file a family, as under tinynet/layers.
+FAMILIES = [module.name for module in pkgutil.iter_modules(contract.__path__)]
+CASES: dict[str, Case] = {}
+for family in FAMILIES:
+    CASES |= getattr(importlib.import_module(f"contract.{family}"), "CASES", {})
 
 every_layer = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -81,10 +33,7 @@ def shipped(base: type[Layer] = Layer) -> Iterator[type[Layer]]:
 
 
 def test_no_layer_is_missing_here() -> None:
-    def all_types(layer: Layer) -> set[type[Layer]]:
-        return {type(layer)}.union(*map(all_types, getattr(layer, "layers", ())))
-
-    covered = set().union(*(all_types(case.make()) for case in CASES.values()))
+    covered = {type(layer) for case in CASES.values() for layer in case.make()._layers()}
     assert {layer for layer in shipped() if "<locals>" not in layer.__qualname__} == covered
 
 

@@ -1,28 +1,102 @@
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from tinynet import Dense, ReLU, Sequential
-from tinynet.initializers import he_normal, zeros
+from tinynet import Dense, InputError, ReLU, Sequential
+from tinynet.initializers import (
+    Fan,
+    Initializer,
+    constant,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    orthogonal,
+    zeros,
+)
+
+RNG = np.random.default_rng
+
+# The variance as the papers have it, in the fans.
+VARIANCES: dict[Initializer, Callable[[Fan], float]] = {
+    he_normal: lambda fan: 2 / fan.inputs,
+    he_uniform: lambda fan: 2 / fan.inputs,
+    glorot_normal: lambda fan: 2 / (fan.inputs + fan.outputs),
+    glorot_uniform: lambda fan: 2 / (fan.inputs + fan.outputs),
+    lecun_normal: lambda fan: 1 / fan.inputs,
+    lecun_uniform: lambda fan: 1 / fan.inputs,
+}
 
 
-@pytest.mark.parametrize("fan_in", [1, 50, 784])
-def test_he_normal_has_variance_two_over_fan_in(fan_in: int) -> None:
-    draws = he_normal((400, 500), fan_in, np.random.default_rng(0))
+@pytest.mark.parametrize("init", VARIANCES, ids=lambda init: init.__name__)
+@pytest.mark.parametrize("fan", [Fan(1, 1), Fan(50, 7), Fan(784, 128)])
+def test_mean_and_variance_are_those_of_the_paper(init: Initializer, fan: Fan) -> None:
+    draws = init((400, 500), fan, RNG(0))
+    variance = VARIANCES[init](fan)
     # The variance of n draws is off by √(2/n): 0.3 % here; five of those are allowed.
-    assert draws.var() == pytest.approx(2 / fan_in, rel=0.016)
-    assert abs(draws.mean()) < 5 * np.sqrt(2 / fan_in / draws.size)
+    assert draws.var() == pytest.approx(variance, rel=0.016)
+    assert abs(draws.mean()) < 5 * np.sqrt(variance / draws.size)
+
+
+@pytest.mark.parametrize("init", [he_uniform, glorot_uniform, lecun_uniform])
+def test_uniform_draws_fill_their_interval_and_no_more(init: Initializer) -> None:
+    fan = Fan(50, 7)
+    draws, bound = init((400, 500), fan, RNG(0)), math.sqrt(3 * VARIANCES[init](fan))
+    assert 0.999 * bound < abs(draws).max() <= bound
+    # A fifth of them in every fifth.
+    counts = np.histogram(draws, bins=5, range=(-bound, bound))[0]
+    np.testing.assert_allclose(counts, draws.size / 5, rtol=0.02)
+
+
+@pytest.mark.parametrize("init", [he_normal, glorot_normal, lecun_normal])
+def test_normal_draws_have_normal_tails(init: Initializer) -> None:
+    draws = init((400, 500), Fan(50, 7), RNG(0))
+    beyond_two = (abs(draws) > 2 * math.sqrt(VARIANCES[init](Fan(50, 7)))).mean()
+    assert beyond_two == pytest.approx(math.erfc(math.sqrt(2)), rel=0.05)
 
 
 def test_he_normal_keeps_the_variance_through_twenty_relu_layers() -> None:
-    rng = np.random.default_rng(0)
+    rng = RNG(0)
     layers = [layer for _ in range(20) for layer in (Dense(256, 256, rng=rng), ReLU())]
     x = rng.standard_normal((256, 256)).astype(np.float32)
-    # He's condition is on the mean square of the activations.
-    assert 1 / 4 < np.square(Sequential(layers)(x)).mean() / (np.square(x).mean() / 2) < 4
+    variances = [np.var(y) for _, layer, y in Sequential(layers).walk(x) if type(layer) is ReLU]
+    assert len(variances) == 20
+    assert max(variances) / min(variances) < 4
 
 
-def test_zeros_are_zero() -> None:
-    assert (zeros((3, 2), 5, np.random.default_rng(0)) == 0).all()
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (2, 3, 2, 2), (1, 1)])
+def test_orthogonal_rows_or_columns_are_unit_vectors_at_right_angles(
+    shape: tuple[int, ...],
+) -> None:
+    matrix = orthogonal(shape, Fan(1, 1), RNG(0))
+    assert matrix.shape == shape
+    rows = matrix.reshape(shape[0], -1)
+    rows = rows if rows.shape[0] <= rows.shape[1] else rows.T
+    np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-12)
+
+
+def test_orthogonal_matrices_turn_and_mirror_every_way() -> None:
+    # Without the signs of R the first column of each would point to one side.
+    draws = [orthogonal((2, 2), Fan(2, 2), RNG(seed)) for seed in range(2000)]
+    assert np.mean([q[0, 0] > 0 for q in draws]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([np.linalg.det(q) > 0 for q in draws]) == pytest.approx(0.5, abs=0.05)
+    assert np.mean([q[0, 0] ** 2 for q in draws]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_orthogonal_refuses_a_vector() -> None:
+    with pytest.raises(InputError, match=r"^orthogonal expects a shape of at least two axes, got"):
+        orthogonal((3,), Fan(3, 1), RNG(0))
+
+
+def test_zeros_and_constants_are_what_they_say() -> None:
+    assert (zeros((3, 2), Fan(5, 3), RNG(0)) == 0).all()
+    assert (constant(-0.5)((3, 2), Fan(5, 3), RNG(0)) == -0.5).all()
+    with pytest.raises(InputError, match=r"^constant expects value to be a finite number, got nan"):
+        constant(math.nan)
 
 
 def test_the_seed_decides_the_draws() -> None:

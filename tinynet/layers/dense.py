@@ -6,10 +6,10 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.initializers import Initializer, he_normal, zeros
+from tinynet.arguments import whole_number
+from tinynet.initializers import Fan, Initializer, he_normal, started, zeros
 from tinynet.layer import Layer
-from tinynet.parameter import Array, Parameter
+from tinynet.parameter import Array
 
 
 @final
@@ -43,9 +43,10 @@ class Dense(Layer):
     ) -> None:
         self.in_features = whole_number("Dense", "in_features", in_features)
         self.out_features = whole_number("Dense", "out_features", out_features)
-        rng = np.random.default_rng(rng)
-        self.weight = self._start(weight_init, (self.in_features, self.out_features), rng)
-        self.bias = self._start(bias_init, (self.out_features,), rng) if bias else None
+        rng, fan = np.random.default_rng(rng), Fan(self.in_features, self.out_features)
+        who = f"Dense({in_features}, {out_features})"
+        self.weight = started(who, weight_init, (self.in_features, self.out_features), fan, rng)
+        self.bias = started(who, bias_init, (self.out_features,), fan, rng) if bias else None
 
     def forward(self, x: Array) -> Array:
         """x: (..., in_features) -> y: (..., out_features)."""
@@ -66,17 +67,6 @@ class Dense(Layer):
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx: a third of the work of a first layer."""
         self._write_gradients(*self.recall(dy))
-
-    def _start(
-        self, init: Initializer, shape: tuple[int, ...], rng: np.random.Generator
-    ) -> Parameter:
-        parameter = Parameter(init(shape, self.in_features, rng))
-        if parameter.value.shape != shape:
-            raise InputError(
-                f"Dense({self.in_features}, {self.out_features}) expects an initializer to give "
-                f"the shape {shape}, got {parameter.value.shape}"
-            )
-        return parameter
 
     def _write_gradients(self, dy: Array, x: Array) -> None:
         dtype = self.weight.value.dtype

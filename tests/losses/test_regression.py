@@ -1,0 +1,123 @@
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tinynet import Array, InputError, MeanSquaredError
+from tinynet.testing import check_layer, floats, sizes
+
+batches = st.lists(sizes, min_size=1, max_size=4).map(tuple)
+
+
+def targets_like(shape: tuple[int, ...], bound: float | None = None) -> st.SearchStrategy[Array]:
+    """Floats or small integers."""
+    kinds = st.sampled_from([np.int64, np.int8])
+    whole = kinds.flatmap(lambda kind: hnp.arrays(kind, shape, elements=st.integers(-100, 100)))
+    return st.one_of(floats(shape, bound=bound), whole)
+
+
+class TestMeanSquaredError:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        # Of one size: beside a target of 3000 nothing is seen of a prediction of 0.003.
+        check_layer(
+            MeanSquaredError,
+            ("N", ...),
+            x=lambda shape: floats(shape, bound=100),
+            targets=lambda shape: targets_like(shape, bound=100),
+        )
+
+    @given(st.data(), batches)
+    def test_is_the_formula(self, data: st.DataObject, shape: tuple[int, ...]) -> None:
+        prediction, targets = data.draw(floats(shape)), data.draw(targets_like(shape))
+        loss = MeanSquaredError()
+        got = loss(prediction, targets)
+        assert type(got) is float
+        pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
+        differences = [Fraction(p) - Fraction(t) for p, t in pairs]
+        mean = float(sum(d * d for d in differences) / len(differences))
+        # Each difference is rounded, and so is what becomes of it.
+        tolerance = 8 * np.finfo(prediction.dtype).eps
+        assert math.isclose(got, mean, rel_tol=tolerance)
+        dprediction = loss.backward()
+        smallest = float(np.finfo(prediction.dtype).smallest_normal)
+        assert dprediction.shape == shape
+        assert dprediction.dtype == prediction.dtype
+        for entry, d in zip(dprediction.ravel().tolist(), differences, strict=True):
+            wanted = float(2 * d / len(differences))
+            assert math.isclose(entry, wanted, rel_tol=tolerance, abs_tol=smallest)
+
+    def test_counts_entries_and_not_rows(self) -> None:
+        loss = MeanSquaredError()
+        assert loss(np.full((2, 3), 3.0), np.zeros((2, 3))) == 9
+        assert loss.backward().tolist() == [[1, 1, 1], [1, 1, 1]]
+
+    def test_of_many_entries_loses_nothing_to_float32(self) -> None:
+        rng = np.random.default_rng(0)
+        prediction, targets = rng.standard_normal((2, 60_000, 10)).astype(np.float32)
+        pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
+        exact = math.fsum((p - t) ** 2 for p, t in pairs) / prediction.size
+        assert MeanSquaredError()(prediction, targets) == pytest.approx(exact, rel=1e-9)
+
+    def test_of_a_small_error_beside_a_large_one_is_not_lost(self) -> None:
+        prediction = np.array([4096, 2**-8], np.float32)
+        assert MeanSquaredError()(prediction, np.zeros(2)) == (2**24 + 2**-16) / 2
+        assert MeanSquaredError()(prediction, np.zeros(2, np.float32)) == (2**24 + 2**-16) / 2
+
+    @pytest.mark.parametrize(("dtype", "large"), [(np.float16, 6e4), (np.float32, 1e30)])
+    def test_squares_do_not_overflow(self, dtype: Any, large: float) -> None:
+        prediction = np.array([large], dtype)
+        loss = MeanSquaredError()
+        assert loss(prediction, np.zeros(1, dtype)) == float(prediction[0]) ** 2
+
+    @pytest.mark.parametrize("targets", [np.array([2**24 + 1]), np.array([2.0**24 + 1])])
+    def test_targets_of_more_digits_are_not_rounded_first(self, targets: Array) -> None:
+        loss = MeanSquaredError()
+        assert loss(np.array([2**24], np.float32), targets) == 1
+        assert loss.backward().tolist() == [-2]
+
+    @pytest.mark.parametrize(
+        ("prediction", "targets", "sentence"),
+        [
+            ([0.0], np.zeros(1), "prediction to be a NumPy array, got list"),
+            (np.zeros(()), np.zeros(()), "prediction of shape (N, ...), got ()"),
+            (np.zeros(3, int), np.zeros(3), "prediction of a float dtype, got int64; Rescale"),
+            (np.zeros((0, 4)), np.zeros((0, 4)), "at least one entry, got (0, 4)"),
+            (np.zeros((3, 0)), np.zeros((3, 0)), "at least one entry, got (3, 0)"),
+            (np.zeros(3), [0, 1, 2], "targets to be a NumPy array, got list"),
+            (np.zeros(3), np.zeros(3, complex), "targets of a number dtype, got complex128"),
+            (
+                np.zeros((3, 1)),
+                np.zeros(3),
+                "targets of the shape of the prediction, (3, 1), got (3,); "
+                "targets.reshape(3, 1) gives it",
+            ),
+            (
+                np.zeros(3),
+                np.zeros((3, 1)),
+                "targets of the shape of the prediction, (3,), got (3, 1); "
+                "targets.reshape(3,) gives it",
+            ),
+            (np.zeros((3, 4)), np.zeros(4), "prediction, (3, 4), got (4,)"),
+            (np.zeros((3, 4)), np.zeros((4, 3)), "prediction, (3, 4), got (4, 3)"),
+            (np.zeros((3, 4)), np.zeros(()), "prediction, (3, 4), got ()"),
+            (np.zeros((3, 4)), np.zeros((1, 4)), "prediction, (3, 4), got (1, 4)"),
+        ],
+    )
+    def test_refuses_other_predictions_and_targets(
+        self, prediction: Any, targets: Any, sentence: str
+    ) -> None:
+        with pytest.raises(InputError) as error:
+            MeanSquaredError()(prediction, targets)
+        message = str(error.value)
+        assert message.startswith("MeanSquaredError() expects ")
+        assert sentence in message
+        assert ("reshape" in message) == ("reshape" in sentence)
+
+    def test_repr(self) -> None:
+        assert repr(MeanSquaredError()) == "MeanSquaredError()"
