@@ -12,8 +12,18 @@ from tinynet.gradcheck import GradientCheckError, check_gradients
 from tinynet.health import AnomalyError, detect_anomaly
 from tinynet.history import History
 from tinynet.layer import Layer
-from tinynet.layers import Dense, Dropout, Flatten, ReLU, Rescale, Sequential, Sigmoid, Tanh
-from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
+from tinynet.layers import (
+    Dense,
+    Dropout,
+    Flatten,
+    ReLU,
+    Rescale,
+    Sequential,
+    Sigmoid,
+    Tanh,
+    softmax,
+)
+from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
 from tinynet.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
 from tinynet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinynet.parameter import Array, Parameter

@@ -11,7 +11,8 @@ import numpy as np
 from tinynet.datasets.batches import Batches
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
-from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy, softmax
+from tinynet.layers.softmax import softmax
+from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
 from tinynet.micro_batches import differentiate
 from tinynet.optimizers import Adam, Optimizer
 from tinynet.parameter import Array

@@ -5,5 +5,16 @@ from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.reshape import Flatten, Rescale
 from tinynet.layers.sequential import Sequential
+from tinynet.layers.softmax import softmax
 
-__all__ = ["Dense", "Dropout", "Flatten", "ReLU", "Rescale", "Sequential", "Sigmoid", "Tanh"]
+__all__ = [
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "ReLU",
+    "Rescale",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "softmax",
+]
