@@ -5,7 +5,6 @@ from the training rows how to make the one of the other. It never looks at the t
 there to say how well the network does on rows that nobody has seen.
 """
 
-import argparse
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from textwrap import shorten
 from typing import Any, NoReturn, Self
 
 import numpy as np
+from command_line import OneLineParser, whole
 
 from tinynet import Array
 
@@ -153,7 +153,7 @@ def fail(message: str) -> NoReturn:
     sys.exit(" ".join(message.split()))
 
 
-class TableParser(argparse.ArgumentParser):
+class TableParser(OneLineParser):
     """A command line with what both examples take; it says in one line what is wrong."""
 
     def __init__(self, description: str, target: str) -> None:
@@ -164,18 +164,6 @@ class TableParser(argparse.ArgumentParser):
         add("--epochs", type=whole, default=200, help="passes over the data, at most (default 200)")
         add("--seed", type=at_least_0, default=0, help="of split, weights, order (default 0)")
         add("--output", type=Path, default=Path("output"), help="folder (default output)")
-
-    def error(self, message: str) -> NoReturn:
-        """Stops with the message alone."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def whole(text: str, at_least: int = 1) -> int:
-    """A whole number, of at least 1 unless told otherwise."""
-    # Ten digits at most: longer numbers are slips, and very long ones int() refuses.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) >= at_least):
-        raise argparse.ArgumentTypeError(f"expected a whole number >= {at_least}, got {text:.20}")
-    return int(text)
 
 
 def _words(column: "pd.Series[Any]") -> "pd.Series[str]":

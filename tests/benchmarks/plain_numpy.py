@@ -8,6 +8,7 @@ import contextlib
 import io
 import runpy
 import statistics
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,7 @@ class PlainScript:
 
 def main() -> None:
     path = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
+    sys.path.insert(0, str(path.parent))  # it imports what stands beside it
     example = SimpleNamespace(**runpy.run_path(str(path)))
     train, test = load_mnist()
     script = PlainScript(train)
