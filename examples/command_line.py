@@ -1,8 +1,22 @@
-"""What the examples' command lines share: numbers that are checked, and faults told in one line."""
+"""What the examples share: their command lines, faults told in one line, pictures written."""
 
 import argparse
 import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NoReturn
+
+from tinynet import DivergenceError
+
+try:
+    import matplotlib
+    import matplotlib.pyplot as plt
+    import tqdm  # noqa: F401  # for the progress bar
+    from matplotlib.figure import Figure
+except ImportError as missing:
+    sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -11,6 +25,27 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Stops with the message alone."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+class ExampleParser(OneLineParser):
+    """A parser with the options of every example; its pictures need no display."""
+
+    def __init__(self, description: str, *, epochs: int) -> None:
+        super().__init__(description=description)
+        add, at_least_0 = self.add_argument, partial(whole, at_least=0)
+        add("--epochs", type=whole, default=epochs, help=f"passes over the data (default {epochs})")
+        add("--seed", type=at_least_0, default=0, help="of everything random (default 0)")
+        add("--output", type=Path, default=Path("output"), help="folder (default output)")
+
+    def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """The options, with the folder for the pictures made before the work, not after it."""
+        options = self.parse_args(arguments)
+        matplotlib.use("Agg")
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.error(f"{error}")
+        return options
 
 
 def whole(text: str, at_least: int = 1) -> int:
@@ -30,3 +65,22 @@ def positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
+
+
+def save(folder: Path, pictures: Mapping[str, Figure]) -> None:
+    """Writes each picture under its name, and says so."""
+    for name, figure in pictures.items():
+        path = folder / f"{name}.png"
+        figure.savefig(path, dpi=100)
+        print(f"wrote {path}")
+    plt.close("all")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs an example; what stops it is told in one line."""
+    try:
+        main()
+    except DivergenceError as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped before the pictures were written")

@@ -266,6 +266,13 @@ class TestEveryMetric:
         listed = np.eye(CLASSES, dtype=int)[labels].tolist()
         assert same(MAKE[name]()(prediction, listed), wanted)
 
+    def test_counts_every_place_of_a_sequence(self, name: str) -> None:
+        rng = np.random.default_rng(0)
+        prediction, labels = rng.standard_normal((3, 5, 4)), rng.integers(0, 4, (3, 5))
+        wanted = MAKE[name]()(prediction.reshape(15, 4), labels.ravel())
+        assert same(MAKE[name]()(prediction, labels), wanted)
+        assert same(MAKE[name]()(prediction, np.eye(4)[labels]), wanted)
+
     @settings(max_examples=40)
     @given(first=samples(), second=samples())
     def test_called_gives_the_figures_of_one_batch(
@@ -332,10 +339,16 @@ class TestEveryMetric:
     @pytest.mark.parametrize(
         ("prediction", "targets", "sentence"),
         [
-            ([[0.0] * 4], np.array([0]), "scores of shape (N, C), got list"),
-            (np.zeros(4), np.array([0]), "scores of shape (N, C), got (4,)"),
-            (np.zeros((1, 4, 1)), np.array([0]), "scores of shape (N, C), got (1, 4, 1)"),
-            (np.zeros((1, 0)), np.array([0]), "scores of shape (N, C), got (1, 0)"),
+            ([[0.0] * 4], np.array([0]), "scores of shape (N, ..., C), got list"),
+            (np.zeros(4), np.array([0]), "scores of shape (N, ..., C), got (4,)"),
+            (
+                np.zeros((1, 2, 4)),
+                np.array([0]),
+                "integer labels of shape (1, 2) or rows of shape (1, 2, 4), "
+                "got int64 of shape (1,)",
+            ),
+            (np.zeros((1, 2, 4)), np.array([[0, 9]]), "labels from 0 to 3, got 9 at index (0, 1)"),
+            (np.zeros((1, 0)), np.array([0]), "scores of shape (N, ..., C), got (1, 0)"),
             (
                 np.zeros((2, 4)),
                 np.zeros(3, int),
@@ -375,7 +388,7 @@ def test_scores_of_more_or_fewer_classes_are_refused(kind: Any, classes: int) ->
     metric = kind(4)
     prediction = np.zeros((2, classes))
     assert said(metric.update, prediction, np.array([0, 1])) == (
-        f"{kind.__name__} expects scores of shape (N, 4), got (2, {classes})"
+        f"{kind.__name__} expects scores of shape (N, ..., 4), got (2, {classes})"
     )
     assert not metric.counts.any()
 

@@ -108,6 +108,18 @@ class TestCheckLayer:
             informative=0,
         )
 
+    def test_draws_the_share_of_examples_that_it_is_told(self) -> None:
+        made = []
+
+        def relu() -> Layer:
+            made.append(1)
+            return ReLU()
+
+        check_layer(relu, ("N", 3), examples=0.1)
+        assert len(made) == settings().max_examples / 10
+        check_layer(relu, ("N", 3), examples=0)
+        assert len(made) == settings().max_examples / 10 + 1
+
     def test_refuses_a_factory_of_something_else(self) -> None:
         with pytest.raises(InputError, match=r"check_layer expects dict\(\) to be a layer, got {}"):
             check_layer(dict, ("N",))  # type: ignore[arg-type]
@@ -122,6 +134,7 @@ class TestCheckLayer:
             ({"x": floats((2, 2))}, "x to be a function from a shape to a strategy, got"),
             ({"targets": np.ones(3)}, "targets to be a function from a shape to a strategy, got"),
             ({"informative": 2}, "informative to be a share from 0 to 1, got 2"),
+            ({"examples": 1.5}, "examples to be a share from 0 to 1, got 1.5"),
         ],
     )
     def test_refuses_other_arguments(self, arguments: Any, sentence: str) -> None:

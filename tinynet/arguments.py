@@ -5,11 +5,16 @@ A wrong size or dtype that slips through shows up much later, as a broadcast tha
 
 import math
 import operator
+import sys
 from typing import Any
 
 
 class InputError(ValueError):
     """What a layer, loss or optimizer was given is not what it expects."""
+
+    def add_place(self, place: str) -> None:
+        """Says in front of the sentence in which part of a network it arose."""
+        self.args = (f"{place}: {self}",)
 
 
 def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
@@ -45,4 +50,17 @@ def finite_number(
         lower = "" if at_least == -math.inf else f" >= {at_least:g}"
         upper = "" if below == math.inf else f"{' and' if lower else ''} < {below:g}"
         raise InputError(f"{who} expects {name} to be a finite number{lower}{upper}, got {value!r}")
+    return number
+
+
+def axis_of_sample(who: str, axis: Any) -> int:
+    """Returns `axis` as an int, or raises InputError if it is no whole number or 0, the batch.
+
+    >>> axis_of_sample("Concatenate", 0)
+    Traceback (most recent call last):
+    tinynet.arguments.InputError: Concatenate expects an axis of a sample, got 0, that of the batch
+    """
+    number = whole_number(who, "axis", axis, at_least=-sys.maxsize)
+    if number == 0:
+        raise InputError(f"{who} expects an axis of a sample, got 0, that of the batch")
     return number

@@ -17,7 +17,9 @@ The ownership rules, which every layer keeps:
 steps. The price: one layer object stands at one place in a network only.
 """
 
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import Any, final
 
@@ -25,6 +27,7 @@ import numpy as np
 
 from tinynet.arguments import InputError, whole_number
 from tinynet.parameter import Array
+from tinynet.shapes import ShapeError, fits
 from tinynet.tree import Tree
 
 
@@ -98,6 +101,80 @@ class Layer(Tree, ABC):
             starts = range(0, max(len(x), 1), batch_size)
             return np.concatenate([self(x[start : start + batch_size]) for start in starts])
 
+    @final
+    def check(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
+        """Sends the shape of x through the whole network, computes nothing, returns that of y.
+
+        Takes an x or the shape of one, batch axis included. What goes through is a batch of no
+        samples, in evaluation mode: every layer sees its shape, no product has a term. The modes
+        are afterwards what they were; a pending `backward` is forgotten. A `Sequential` does it by
+        itself before its first forward.
+
+        Raises:
+            InputError: which layer, what it needs, what came from where, what was probably meant.
+
+        >>> from tinynet import Dense, Flatten, Sequential
+        >>> Sequential([Flatten(), Dense(784, 10)]).check((64, 28, 28))
+        (64, 10)
+        >>> Sequential([Flatten(), Dense(784, 10), Dense(100, 10)]).check((64, 28, 28))
+        Traceback (most recent call last):
+        tinynet.shapes.ShapeError: layer 3 of 3: Dense(100, 10) expects x of shape (..., 100), \
+got (64, 10) from layer 2, Dense(784, 10); in_features=10 would take it
+        """
+        x = self.blank(x_or_shape)
+        if not x.ndim:
+            raise InputError(f"{self!r}.check expects x to have a batch axis, got the shape ()")
+        try:
+            return self._shape_of_y(x)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self!r}.check expects layers that take a batch of no samples, got {error!r}"
+            ) from error
+
+    @final
+    def check_before_first(self, x: Any) -> None:
+        """As `check`, for a first forward: what only an empty batch upsets is left for forward."""
+        # An empty batch is itself such a check, of a layer around this one; and where an x of one
+        # axis has its samples only the layer knows.
+        if isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
+            try:
+                self._shape_of_y(x)
+            except InputError:
+                raise
+            except Exception:
+                pass
+
+    def _shape_of_y(self, x: Array) -> tuple[int, ...]:
+        with self.in_mode(training=False), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                y = self(x[:0])
+            except ShapeError as error:
+                # The sentence tells of the batch that is meant, not of the empty one.
+                if error.got[:1] == (0,):
+                    error.got = (len(x), *error.got[1:])
+                raise
+        return (len(x), *y.shape[1:])
+
+    @final
+    def blank(self, x_or_shape: Array | Sequence[int]) -> Array:
+        """An x as it is, or zeros of a shape: floats, or integers where the first layer needs them.
+
+        >>> from tinynet import ReLU
+        >>> ReLU().blank((1, 2))
+        array([[0., 0.]], dtype=float32)
+        """
+        if isinstance(x_or_shape, np.ndarray):
+            return x_or_shape
+        who = type(self).__name__
+        if not isinstance(x_or_shape, Sequence):
+            raise InputError(f"{who} expects an array or the shape of one, got {x_or_shape!r}")
+        sizes = [whole_number(who, "each size of a shape", size, at_least=0) for size in x_or_shape]
+        first = next(layer for layer in self._layers() if len(layer._layers()) == 1)
+        return np.zeros(sizes, np.int64 if first.takes_integers else self.dtype)
+
     # What forward and backward are made of
 
     @final
@@ -114,7 +191,7 @@ class Layer(Tree, ABC):
         `self.check_input(x, "N", 3, "H", "W")`.
 
         Raises:
-            InputError: with the shape expected and the one that came.
+            InputError: with the shape expected, the one that came, and what was probably meant.
         """
         if not isinstance(x, np.ndarray):
             raise InputError(f"{self!r} expects {name} to be a NumPy array, got {type(x).__name__}")
@@ -124,10 +201,8 @@ class Layer(Tree, ABC):
                 f"{self!r} expects {name} of {'a number' if integers else 'a float'} dtype, "
                 f"got {x.dtype}{mend if x.dtype.kind in 'iub' else ''}"
             )
-        if not _fits(x.shape, shape):
-            wanted = ", ".join("..." if size is ... else str(size) for size in shape)
-            wanted += "," if len(shape) == 1 else ""
-            raise InputError(f"{self!r} expects {name} of shape ({wanted}), got {x.shape}")
+        if not fits(x.shape, shape):
+            raise ShapeError(self, name, shape, x.shape)
 
     @final
     def remember(self, y: Array | float, *kept: Any) -> None:
@@ -159,20 +234,3 @@ class Layer(Tree, ABC):
         if dtype is not None and dtype.kind == "f":
             dy = dy.astype(dtype, copy=False)
         return dy, *kept
-
-
-def _fits(shape: tuple[int, ...], pattern: tuple[int | str | EllipsisType, ...]) -> bool:
-    if ... in pattern:
-        head = pattern.index(...)
-        tail = len(pattern) - head - 1
-        if len(shape) < head + tail:
-            return False
-        shape = shape[:head] + shape[len(shape) - tail :]
-        pattern = pattern[:head] + pattern[head + 1 :]
-    if len(shape) != len(pattern):
-        return False
-    # A plain loop: every forward of every layer comes through here.
-    for size, wanted in zip(shape, pattern, strict=True):
-        if size != wanted and not isinstance(wanted, str):
-            return False
-    return True

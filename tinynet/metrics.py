@@ -61,7 +61,8 @@ class TopKAccuracy(Metric):
     A score that is as high as that of the label counts against it, where it stands before it.
 
     Raises:
-        InputError: k is below 1; from `update`, scores that are not (N, C) or labels not (N,).
+        InputError: k is below 1; from `update`, scores that are not (N, ..., C) or
+            labels not (N, ...).
 
     >>> TopKAccuracy(2)(np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), np.array([1, 2]))
     {'top_2_accuracy': 0.5}
@@ -72,8 +73,8 @@ class TopKAccuracy(Metric):
         self.counts = np.zeros(2, np.int64)  # right, all
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, C), targets: (N,) or rows (N, C), of which the highest is the label."""
-        labels = _labels("TopKAccuracy", prediction, targets)
+        """prediction: (N, ..., C), targets: (N, ...) or rows, of which the highest is the label."""
+        prediction, labels = _flat("TopKAccuracy", prediction, targets)
         own = prediction[np.arange(len(labels)), labels, None]  # (N, 1)
         before = np.arange(prediction.shape[1]) < labels[:, None]
         # Written so that NaN never counts as right: all C scores count against it.
@@ -91,7 +92,8 @@ class Accuracy(Metric):
     """The share of samples for which the highest of C scores stands at the label.
 
     Raises:
-        InputError: from `update`, scores that are not (N, C) or labels not (N,).
+        InputError: from `update`, scores that are not (N, ..., C) or
+            labels not (N, ...).
 
     >>> Accuracy()(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
     {'accuracy': 0.5}
@@ -101,8 +103,8 @@ class Accuracy(Metric):
         self.counts = np.zeros(2, np.int64)  # right, all
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, C), targets: (N,) or rows (N, C), of which the highest is the label."""
-        labels = _labels("Accuracy", prediction, targets)
+        """prediction: (N, ..., C), targets: (N, ...) or rows, of which the highest is the label."""
+        prediction, labels = _flat("Accuracy", prediction, targets)
         rows, read = np.arange(len(labels)), prediction.argmax(axis=1)
         # NumPy takes NaN for the highest.
         right = (read == labels) & ~np.isnan(prediction[rows, read])
@@ -118,8 +120,8 @@ class ConfusionMatrix(Metric):
     """How often each label was read as each class: row = label, column = prediction.
 
     Raises:
-        InputError: classes is below 1; from `update`, scores that are not (N, classes) or labels
-            that are not (N,) and in range.
+        InputError: classes is below 1; from `update`, scores that are not (N, ..., classes) or
+            labels that are not (N, ...) and in range.
 
     >>> matrix = ConfusionMatrix(2)
     >>> matrix(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))["confusion_matrix"]
@@ -132,7 +134,7 @@ class ConfusionMatrix(Metric):
         self.counts = np.zeros((self.classes, self.classes), np.int64)
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, classes), targets: (N,) or rows (N, classes)."""
+        """prediction: (N, ..., classes), targets: (N, ...) or rows (N, ..., classes)."""
         _count("ConfusionMatrix", self.counts, prediction, targets)
 
     def results(self) -> dict[str, Any]:
@@ -173,7 +175,7 @@ class PrecisionRecallF1(Metric):
         self.counts = np.zeros((self.classes, self.classes), np.int64)
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, classes), targets: (N,) or rows (N, classes)."""
+        """prediction: (N, ..., classes), targets: (N, ...) or rows (N, ..., classes)."""
         _count("PrecisionRecallF1", self.counts, prediction, targets)
 
     def per_class(self) -> dict[str, Array]:
@@ -245,31 +247,35 @@ class Metrics:
 
 
 def _count(who: str, counts: Array, prediction: Array, targets: Array) -> None:
-    labels = _labels(who, prediction, targets)
+    scores, labels = _flat(who, prediction, targets)
     classes = len(counts)
-    if prediction.shape[1] != classes:
-        raise InputError(f"{who} expects scores of shape (N, {classes}), got {prediction.shape}")
-    np.add.at(counts, (labels, prediction.argmax(axis=1)), 1)
+    if scores.shape[1] != classes:
+        raise InputError(
+            f"{who} expects scores of shape (N, ..., {classes}), got {prediction.shape}"
+        )
+    np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
 
 
-def _labels(who: str, prediction: Array, targets: Array) -> Array:
+def _flat(who: str, prediction: Array, targets: Array) -> tuple[Array, Array]:
+    """Scores (M, C) and labels (M,): every place of a sequence is a sample of its own."""
     shape = prediction.shape if isinstance(prediction, np.ndarray) else type(prediction).__name__
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] == 0:
-        raise InputError(f"{who} expects scores of shape (N, C), got {shape}")
+    if not isinstance(shape, tuple) or len(shape) < 2 or shape[-1] == 0:
+        raise InputError(f"{who} expects scores of shape (N, ..., C), got {shape}")
     labels = np.asarray(targets)
     if labels.shape == shape:
-        labels = labels.argmax(axis=1)
-    if labels.shape != shape[:1] or labels.dtype.kind not in "iu":
+        labels = labels.argmax(axis=-1)
+    if labels.shape != shape[:-1] or labels.dtype.kind not in "iu":
         raise InputError(
-            f"{who} expects integer labels of shape {shape[:1]} or rows of shape {shape}, "
+            f"{who} expects integer labels of shape {shape[:-1]} or rows of shape {shape}, "
             f"got {labels.dtype} of shape {labels.shape}"
         )
-    if labels.size and not (labels.min() >= 0 and labels.max() < shape[1]):
-        at = int(np.argmax((labels < 0) | (labels >= shape[1])))
+    if labels.size and not (labels.min() >= 0 and labels.max() < shape[-1]):
+        at = tuple(map(int, np.argwhere((labels < 0) | (labels >= shape[-1]))[0]))
         raise InputError(
-            f"{who} expects labels from 0 to {shape[1] - 1}, got {labels[at]} at index {at}"
+            f"{who} expects labels from 0 to {shape[-1] - 1}, "
+            f"got {labels[at]} at index {at[0] if len(at) == 1 else at}"
         )
-    return labels
+    return prediction.reshape(-1, shape[-1]), labels.reshape(-1)
 
 
 def _share(part: int, whole: int) -> float:

@@ -91,22 +91,22 @@ def floats(
 
 
 def labels(shape: Shape) -> st.SearchStrategy[Array]:
-    """Integer labels (N,) for an x of shape (N, C)."""
+    """Integer labels (N, ...) for an x of shape (N, ..., C)."""
     kinds = st.sampled_from([np.int64, np.uint8, np.int32])
     return kinds.flatmap(
-        lambda kind: hnp.arrays(kind, shape[:1], elements=st.integers(0, shape[1] - 1))
+        lambda kind: hnp.arrays(kind, shape[:-1], elements=st.integers(0, shape[-1] - 1))
     )
 
 
 @st.composite
 def probability_rows(draw: st.DrawFn, shape: Shape) -> Array:
-    """Rows (N, C) that are at least 0 and sum to 1, some of them certain of one class."""
+    """Rows (N, ..., C) that are at least 0 and sum to 1, some of them certain of one class."""
     weights = draw(floats(shape, np.float64, bound=3)) ** 2 + 1e-3
     kind = draw(st.sampled_from([np.float32, np.float64]))
     if draw(st.booleans()):
-        one_hot = np.eye(shape[1], dtype=draw(st.sampled_from([kind, np.int64])))
-        return np.asarray(one_hot[weights.argmax(axis=1)])
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), kind)
+        one_hot = np.eye(shape[-1], dtype=draw(st.sampled_from([kind, np.int64])))
+        return np.asarray(one_hot[weights.argmax(axis=-1)])
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), kind)
 
 
 @dataclass(repr=False)
@@ -158,6 +158,7 @@ def check_layer(
     x: Callable[[Shape], st.SearchStrategy[Array]] = floats,
     targets: Callable[[Shape], st.SearchStrategy[Array]] | None = None,
     informative: float = 0.9,
+    examples: float = 1.0,
     **configuration: Any,
 ) -> None:
     """Runs `check_gradients` on layers of many configurations, shapes and numbers.
@@ -166,8 +167,9 @@ def check_layer(
     `factory` takes by the name of an axis it is given; further arguments follow by keyword, as
     values or as strategies. `x` and, for a loss, `targets` give a strategy for a shape.
 
-    How many examples are drawn is up to Hypothesis' settings. For a constructor with an argument
-    of one of these names, or with **arguments, write a function around it.
+    Of the examples that Hypothesis' settings allow the share `examples` is drawn, at least one: a
+    large layer takes its time. For a constructor with an argument of one of these names, or with
+    **arguments, write a function around it.
 
     Raises:
         GradientCheckError: for the smallest configuration that fails; also where less than the
@@ -177,7 +179,8 @@ def check_layer(
     >>> from tinynet import Dense
     >>> check_layer(Dense, shapes=("N", "in_features"), out_features=sizes)
     """
-    _demand_arguments(factory, shapes, x, targets, informative)
+    _demand_arguments(factory, shapes, x, targets)
+    _demand_shares(informative=informative, examples=examples)
     failed: list[tuple[LayerCase, Case]] = []
     reports: list[Report] = []
     drawn = layer_cases(factory, shapes, x, targets, **configuration)
@@ -198,6 +201,7 @@ def check_layer(
     test = given(drawn, st.integers(0, 9))(gradients_are_right)
     patient = settings(
         deadline=None,
+        max_examples=max(round(examples * settings().max_examples), 1),
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
     )
@@ -212,7 +216,7 @@ def check_layer(
     _demand_informative(factory, reports, informative)
 
 
-def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any, informative: float) -> None:
+def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
     if not callable(factory) or isinstance(factory, Layer):
         raise InputError(
             f"check_layer expects a class or function that makes a layer, got {factory!r}"
@@ -228,10 +232,12 @@ def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any, informati
                 f"check_layer expects {name} to be a function from a shape to a strategy, "
                 f"got {value!r}"
             )
-    if not 0 <= informative <= 1:
-        raise InputError(
-            f"check_layer expects informative to be a share from 0 to 1, got {informative!r}"
-        )
+
+
+def _demand_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise InputError(f"check_layer expects {name} to be a share from 0 to 1, got {share!r}")
 
 
 def _demand_informative(

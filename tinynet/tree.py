@@ -22,6 +22,7 @@ class Tree:
     """What every layer has by holding things: parameters, modes, copies, and a file to live in."""
 
     training: bool = True
+    takes_integers: bool = False  # and nothing else
     dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
 
     @final

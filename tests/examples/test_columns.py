@@ -12,7 +12,8 @@ import columns
 import numpy as np
 import pandas as pd
 import pytest
-from columns import PENGUINS, Columns, TableParser, read_table, split, whole
+from columns import PENGUINS, Columns, TableParser, read_table, split
+from command_line import whole
 
 EXAMPLES = Path(columns.__file__).parent
 

@@ -15,11 +15,15 @@ from tinynet import (
     Adam,
     AdamW,
     Array,
+    BinaryCrossEntropy,
     Dense,
     Dropout,
     Flatten,
+    Hinge,
+    Huber,
     InputError,
     Layer,
+    MeanAbsoluteError,
     MeanSquaredError,
     Parameter,
     ReLU,
@@ -262,6 +266,85 @@ class TestHealthyTables:
         trainer = run(net((12, 8, 1), before=()))
         found = trainer.preflight(x, np.zeros(len(x), int))
         assert names(found) == ["label range"]
+
+
+def sequences(samples: int = 600) -> tuple[Array, Array]:
+    """Of each place the class is known from its features alone; some are padding."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((samples, 4, 6)).astype(np.float32)
+    y = x[..., :3].argmax(axis=-1)
+    y[rng.random(y.shape) < 0.2] = -100
+    return x, y
+
+
+LOSSES: dict[str, tuple[Callable[[], Layer], Callable[[Array], Array], int]] = {
+    "weights": (lambda: SoftmaxCrossEntropy([0.1, 5]), lambda y: y, 2),
+    "smoothing": (lambda: SoftmaxCrossEntropy(label_smoothing=0.3), lambda y: y, 2),
+    "both, as a sum": (
+        lambda: SoftmaxCrossEntropy([0.1, 50], reduction="sum", label_smoothing=0.3),
+        lambda y: y,
+        2,
+    ),
+    "soft rows": (SoftmaxCrossEntropy, lambda y: 0.8 * np.eye(2)[y] + 0.1, 2),
+    "labels to ignore": (
+        lambda: SoftmaxCrossEntropy(ignore_index=-1),
+        lambda y: np.where(np.arange(len(y)) % 3, y, -1),
+        2,
+    ),
+    "binary": (BinaryCrossEntropy, lambda y: y[:, None], 1),
+    "absolute": (MeanAbsoluteError, lambda y: 2.0 * y[:, None] - 1, 1),
+    "Huber": (Huber, lambda y: 2.0 * y[:, None] - 1, 1),
+    "hinge": (Hinge, lambda y: y, 2),
+    "squared hinge": (lambda: Hinge(p=2), lambda y: y, 2),
+}
+
+
+class TestHealthyLosses:
+    @pytest.mark.parametrize("kind", LOSSES)
+    def test_of_every_kind(self, kind: str) -> None:
+        make, targets, outputs = LOSSES[kind]
+        x, score = features(4)
+        rate = 1e-4 if "sum" in kind else 0.05
+        run_of = run(net((12, 16, outputs), before=()), lambda p: SGD(p, rate), make())
+        demand_healthy(run_of, x, targets((score > 0).astype(int)))
+
+    def test_of_sequences_with_places_to_ignore(self) -> None:
+        x, y = sequences()
+        model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
+        demand_healthy(run(model), x, y)
+
+    def test_of_a_batch_that_is_all_padding(self) -> None:
+        x, y = sequences(1)
+        model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
+        assert names(run(model).preflight(x, np.full_like(y, -100))) == []
+
+
+class TestFaultsOfOtherLosses:
+    def test_labels_of_sequences_and_of_hinge_from_1(self) -> None:
+        x, y = sequences()
+        model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
+        found = run(model).preflight(x, np.where(y < 0, y, y + 1))
+        assert names(found)[:1] == ["label range"]
+        assert "Labels run from 1 to 3, and the net has 3 outputs." in str(found)
+        rows, score = features(4)
+        found = run(net((12, 2), before=()), loss=Hinge()).preflight(rows, (score > 0) + 1)
+        assert "Labels run from 1 to 2, and the net has 2 outputs." in str(found)
+
+    def test_shuffled_sequences_are_told(self) -> None:
+        x, y = sequences()
+        model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
+        found = run(model).preflight(x, np.random.default_rng(1).permutation(y))
+        assert names(found) == ["unrelated labels"]
+
+    @pytest.mark.parametrize("reduction", ["mean", "sum"])
+    def test_a_start_that_is_far_too_large_under_weights(self, reduction: str) -> None:
+        x, score = features(4, 400)
+        model = net((12, 8, 2), before=())
+        start(model[-1], times=100)
+        loss = SoftmaxCrossEntropy([1, 30], reduction=reduction, label_smoothing=0.1)
+        found = run(model, lambda p: SGD(p, 1e-5), loss).preflight(x, (score > 0).astype(int))
+        assert names(found)[:1] == ["start loss"]
+        assert "among 2 classes has ln 2" not in str(found)
 
 
 # Faults

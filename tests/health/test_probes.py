@@ -69,6 +69,11 @@ class TestCourse:
             (Course(2, 2, math.inf, 9), True, False, False, False),
             (Course(2, math.inf, 1, 9), True, False, False, False),
             (Course(0, 1e-3, 0, 9), False, False, False, False),
+            # What is soft in the targets takes no learning.
+            (Course(3, 3, 2.7, 9, 1), False, True, True, True),
+            (Course(3, 3, 2.85, 9, 1), False, False, False, True),
+            (Course(3, 3, 2.95, 9, 1), False, False, False, False),
+            (Course(9, 9, 2.7, 3, 1), False, True, True, True),
         ],
     )
     def test_is_judged_by_its_start_and_by_what_a_constant_can_do(
@@ -133,6 +138,14 @@ class TestLearningRate:
         model = Sequential([Dense(6, 2, weight_init=zeros)])
         noisy = (X @ DIRECTION + 9 * np.random.default_rng(1).standard_normal(1000) > 0).astype(int)
         assert learning_rate(trainer(rate, model), X, noisy) == []
+
+    @pytest.mark.parametrize("smoothing", [0.1, 0.5, 0.9])
+    def test_is_right_for_smoothed_labels(self, smoothing: float) -> None:
+        loss = SoftmaxCrossEntropy(label_smoothing=smoothing)
+        assert learning_rate(trainer(0.1, loss=loss), X, LABELS) == []
+
+    def test_is_judged_by_the_start_alone_where_all_rows_are_the_same(self) -> None:
+        assert learning_rate(trainer(0.1), X, np.full((1000, 2), [0.25, 0.75])) == []
 
     def test_is_judged_by_the_start_alone_where_all_labels_of_the_batch_are_the_same(self) -> None:
         assert learning_rate(trainer(0.1), X, np.zeros(1000, int)) == []
@@ -340,26 +353,57 @@ class TestAgreement:
         wanted = (np.trace(scores) - np.mean(sums)) / np.std(sums)
         assert probes._agreement(loss, prediction, y) == pytest.approx(wanted, rel=1e-9)
 
+    def test_of_sequences_is_that_of_their_rows_laid_side_by_side(self) -> None:
+        rng = np.random.default_rng(4)
+        prediction, y = rng.standard_normal((6, 2, 3)), rng.integers(0, 3, (6, 2))
+        y[0, 1] = -100
+        rows = np.eye(3)[np.where(y < 0, 0, y)] * (y >= 0)[..., None]
+        side_by_side = softmax(prediction).reshape(6, 6), rows.reshape(6, 6)
+        wanted = probes._agreement(MeanSquaredError(), *side_by_side)
+        got = probes._agreement(SoftmaxCrossEntropy(), prediction, y)
+        assert got == pytest.approx(wanted, rel=1e-9)
+
     def test_of_a_constant_is_none(self) -> None:
         assert probes._agreement(MeanSquaredError(), np.ones((5, 1)), TARGETS[:5]) == 0
 
 
-class TestBestGuess:
-    def test_is_the_least_loss_of_a_constant(self) -> None:
+class TestBestLosses:
+    def test_are_the_least_of_a_constant_and_of_any_prediction(self) -> None:
         labels = np.array([0, 2, 2, 5], np.uint64)
         shares = np.array([0.25, 0, 0.5, 0, 0, 0.25])
         with np.errstate(divide="ignore"):
             logits = np.log(np.tile(shares, (4, 1)))
         loss = SoftmaxCrossEntropy()
         for y in (labels, np.eye(6)[labels.astype(int)]):
-            assert probes._best_guess(loss, y) == pytest.approx(loss(logits, y))
+            wanted = pytest.approx((loss(logits, y), 0))
+            assert probes._best_losses(loss, logits, y) == wanted
         constant = np.tile(X[:9].mean(axis=0), (9, 1))
-        assert probes._best_guess(MeanSquaredError(), X[:9]) == pytest.approx(
-            MeanSquaredError()(constant, X[:9])
-        )
+        for squares in (MeanSquaredError(), MeanSquaredError("sum")):
+            wanted = pytest.approx((squares(constant, X[:9]), 0))
+            assert probes._best_losses(squares, constant, X[:9]) == wanted
+
+    @pytest.mark.parametrize("reduction", ["mean", "sum"])
+    @pytest.mark.parametrize("as_rows", [True, False])
+    def test_hang_on_the_settings_of_the_loss(self, reduction: str, as_rows: bool) -> None:
+        loss = SoftmaxCrossEntropy([1, 2, 0.5], -1, reduction, 0.2)
+        y = np.array([[0, 2, -1], [1, 0, 0]])
+        if as_rows:
+            y = np.eye(3)[y]
+        logits = np.zeros((2, 3, 3))
+        guess, least = probes._best_losses(loss, logits, y)
+        for best, axis in ((guess, (0, 1)), (least, ())):
+            # Down the gradient to the best constant, or to the best prediction of each place.
+            logits[...] = 0
+            for _ in range(400):
+                value = loss(logits, y)
+                logits -= (0.2 if reduction == "sum" else 1.0) * loss.backward().sum(
+                    axis=axis, keepdims=True
+                )
+            assert value == pytest.approx(best, rel=1e-4)
+            assert value >= best
 
     def test_of_another_loss_is_unknown(self) -> None:
-        assert probes._best_guess(ReLU(), X) == math.inf
+        assert probes._best_losses(ReLU(), X, X) == (math.inf, 0)
 
 
 def test_standardized_targets_have_mean_0_and_deviation_1() -> None:

@@ -92,7 +92,10 @@ def test_refuses_x_of_another_width_and_of_integers() -> None:
     layer = Dense(784, 128)
     with pytest.raises(InputError) as error:
         layer(np.zeros((32, 100)))
-    assert str(error.value) == "Dense(784, 128) expects x of shape (..., 784), got (32, 100)"
+    assert str(error.value) == (
+        "Dense(784, 128) expects x of shape (..., 784), got (32, 100); "
+        "in_features=100 would take it"
+    )
     with pytest.raises(
         InputError, match=r"expects x of a float dtype, got uint8; Rescale\(1 / 255\)"
     ):

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinynet import Flatten, InputError, Rescale
+from tinynet import Flatten, InputError, Permute, Rescale, Reshape, Select
 from tinynet.testing import check_layer
 
 numbers = st.floats(-100, 100, width=32)
@@ -84,3 +85,131 @@ def test_repr() -> None:
     assert repr(Flatten()) == "Flatten()"
     assert repr(Rescale(0.5)) == "Rescale(0.5)"
     assert repr(Rescale(1 / 255, -0.1307)) == "Rescale(0.00392157, -0.1307)"
+
+
+class TestReshape:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        check_layer(Reshape, st.sampled_from([(3, 2, 6), (1, 12)]), shape=st.just((3, -1, 2)))
+
+    def test_keeps_the_order_of_entries_of_every_sample(self) -> None:
+        x = np.arange(24).reshape(2, 12)
+        y = Reshape((3, 4))(x)
+        assert y.shape == (2, 3, 4)
+        for n in range(2):
+            for i in range(3):
+                for j in range(4):
+                    assert y[n, i, j] == x[n, 4 * i + j]
+
+    @pytest.mark.parametrize("n", [0, 1, 3])
+    def test_one_size_may_be_left_to_it(self, n: int) -> None:
+        layer = Reshape((2, -1, 2))
+        y = layer(np.zeros((n, 3, 4)))
+        assert y.shape == (n, 2, 3, 2)
+        assert layer.backward(y).shape == (n, 3, 4)
+        assert Reshape(())(np.zeros((n, 1))).shape == (n,)
+
+    @pytest.mark.parametrize(
+        ("shape", "sentence"),
+        [
+            ((3, 5), "Reshape((3, 5)) expects samples of 15 entries, got 12 in (3, 4)"),
+            ((5, -1), "Reshape((5, -1)) expects samples of a multiple of 5 entries, got 12 in"),
+        ],
+    )
+    def test_refuses_another_number_of_entries(self, shape: tuple[int, ...], sentence: str) -> None:
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            Reshape(shape)(np.zeros((2, 3, 4)))
+
+    @pytest.mark.parametrize(
+        ("shape", "sentence"),
+        [
+            (12, "Reshape expects the shape of a sample, got 12"),
+            ("12", "Reshape expects the shape of a sample, got '12'"),
+            ((-1, -1), "Reshape expects sizes >= 1, at most one of them -1, got (-1, -1)"),
+            ((0, 3), "Reshape expects sizes >= 1, at most one of them -1, got (0, 3)"),
+            ((2.5,), "Reshape expects each size to be a whole number >= -1, got 2.5"),
+        ],
+    )
+    def test_refuses_what_is_no_shape(self, shape: Any, sentence: str) -> None:
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            Reshape(shape)
+
+
+class TestPermute:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        orders = st.permutations([1, 2, 3]).map(lambda axes: (0, *axes))
+        check_layer(Permute, ("N", "A", "B", "C"), axes=orders)
+
+    @given(st.permutations([1, 2, 3]))
+    def test_axis_k_of_y_is_axis_axes_k_of_x(self, others: list[int]) -> None:
+        x = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+        axes = (0, *others)
+        y = Permute(axes)(x)
+        for place in np.ndindex(x.shape):
+            assert y[tuple(place[axis] for axis in axes)] == x[place]
+
+    @pytest.mark.parametrize(
+        ("axes", "sentence"),
+        [
+            ((0, 1, 1), "Permute expects each axis once, such as (0, 2, 1), got (0, 1, 1)"),
+            ((0, 2), "Permute expects each axis once, such as (0, 2, 1), got (0, 2)"),
+            (3, "Permute expects each axis once, such as (0, 2, 1), got 3"),
+            ((), "Permute expects axis 0, the batch, to stay the first, got ()"),
+            ((1, 0), "Permute expects axis 0, the batch, to stay the first, got (1, 0)"),
+        ],
+    )
+    def test_refuses_what_is_no_order_of_axes(self, axes: Any, sentence: str) -> None:
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            Permute(axes)
+
+    def test_refuses_another_number_of_axes(self) -> None:
+        with pytest.raises(InputError) as error:
+            Permute((0, 2, 1))(np.zeros((2, 3)))
+        sentence = "Permute((0, 2, 1)) expects x of shape (N, axis 1, axis 2), got (2, 3)"
+        assert str(error.value) == sentence
+
+
+class TestSelect:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        indices = st.sampled_from([0, -1, 2, slice(0, 2), slice(None, None, -1), slice(-1, None)])
+        check_layer(Select, ("N", 3, 4, 3), index=indices, axis=st.sampled_from([1, 2, 3, -1, -3]))
+
+    def test_takes_one_entry_or_some(self) -> None:
+        x = np.arange(24).reshape(2, 3, 4)
+        assert Select(-1)(x).tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
+        assert Select(1, axis=2)(x).tolist() == [[1, 5, 9], [13, 17, 21]]
+        assert Select(1, axis=-1)(x).tolist() == [[1, 5, 9], [13, 17, 21]]
+        assert Select(slice(1, 3), axis=1)(x)[0].tolist() == [[4, 5, 6, 7], [8, 9, 10, 11]]
+
+    def test_the_rest_gets_no_gradient(self) -> None:
+        layer = Select(1)
+        layer(np.zeros((1, 3, 2)))
+        assert layer.backward(np.ones((1, 2))).tolist() == [[[0, 0], [1, 1], [0, 0]]]
+
+    @pytest.mark.parametrize(
+        ("index", "axis", "sentence"),
+        [
+            (3, 1, r"Select\(3\) expects x to have an entry 3 along axis 1, got \(2, 3, 4\)"),
+            (-4, -2, r"Select\(-4, axis=-2\) expects x to have an entry -4 along axis 1, got"),
+            (0, 3, r"Select\(0, axis=3\) expects x to have an axis 3, got \(2, 3, 4\)"),
+            (0, -3, r"Select\(0, axis=-3\) expects x to have an axis -3, got \(2, 3, 4\)"),
+        ],
+    )
+    def test_refuses_an_x_without_that_place(self, index: int, axis: int, sentence: str) -> None:
+        with pytest.raises(InputError, match=f"^{sentence}"):
+            Select(index, axis=axis)(np.zeros((2, 3, 4)))
+
+    def test_refuses_other_arguments(self) -> None:
+        with pytest.raises(InputError, match=r"^Select expects index to be a whole number"):
+            Select(1.5)  # type: ignore[arg-type]  # that is the point
+        with pytest.raises(InputError, match=r"^Select expects an axis of a sample, got 0, that"):
+            Select(1, axis=0)
+
+
+def test_repr_of_those_that_move_entries() -> None:
+    assert repr(Reshape([1, -1])) == "Reshape((1, -1))"
+    assert repr(Permute([0, 2, 1])) == "Permute((0, 2, 1))"
+    assert repr(Select(-1)) == "Select(-1)"
+    assert repr(Select(slice(0, 2), axis=2)) == "Select(slice(0, 2, None), axis=2)"

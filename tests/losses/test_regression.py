@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinynet import Array, InputError, MeanSquaredError
+from tinynet import Array, Huber, InputError, Layer, MeanAbsoluteError, MeanSquaredError
 from tinynet.testing import check_layer, floats, sizes
 
 batches = st.lists(sizes, min_size=1, max_size=4).map(tuple)
@@ -121,3 +121,148 @@ class TestMeanSquaredError:
 
     def test_repr(self) -> None:
         assert repr(MeanSquaredError()) == "MeanSquaredError()"
+        assert repr(MeanSquaredError("sum")) == "MeanSquaredError(reduction='sum')"
+
+
+def absolute(d: Fraction, _delta: float) -> tuple[Fraction, Fraction]:
+    """|d| and its slope."""
+    return abs(d), Fraction((d > 0) - (d < 0))
+
+
+def huber(d: Fraction, delta: float) -> tuple[Fraction, Fraction]:
+    if abs(d) <= delta:
+        return d * d / 2, d
+    bound = Fraction(delta)
+    return bound * (abs(d) - bound / 2), bound if d > 0 else -bound
+
+
+def square(d: Fraction, _delta: float) -> tuple[Fraction, Fraction]:
+    return d * d, 2 * d
+
+
+KINDS: dict[str, tuple[Any, Any]] = {
+    "MeanSquaredError": (lambda _delta, reduction: MeanSquaredError(reduction), square),
+    "MeanAbsoluteError": (lambda _delta, reduction: MeanAbsoluteError(reduction), absolute),
+    "Huber": (Huber, huber),
+}
+every_kind = pytest.mark.parametrize(("make", "term"), KINDS.values(), ids=KINDS)
+DELTAS = st.sampled_from([0.5, 1.0, 2.0])
+
+
+@every_kind
+class TestEveryKind:
+    @given(st.data(), batches, DELTAS, st.sampled_from(["mean", "sum"]))
+    def test_is_the_formula(
+        self,
+        make: Any,
+        term: Any,
+        data: st.DataObject,
+        shape: tuple[int, ...],
+        delta: float,
+        reduction: str,
+    ) -> None:
+        # Few different numbers: ties and differences of exactly delta are common.
+        numbers = st.sampled_from([-2.0, -0.5, 0.0, 0.5, 1.0, 2.5])
+        kind = data.draw(st.sampled_from([np.float32, np.float64]))
+        prediction = data.draw(hnp.arrays(kind, shape, elements=numbers))
+        targets = data.draw(hnp.arrays(np.float64, shape, elements=numbers))
+        loss: Layer = make(delta, reduction)
+        got = loss(prediction, targets)
+        assert type(got) is float
+        pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
+        terms = [term(Fraction(p) - Fraction(t), delta) for p, t in pairs]
+        size = len(terms) if reduction == "mean" else 1
+        assert math.isclose(got, float(sum(value for value, _ in terms)) / size, rel_tol=1e-12)
+        dprediction = loss.backward()
+        assert dprediction.shape == shape
+        assert dprediction.dtype == kind
+        for entry, (_, slope) in zip(dprediction.ravel().tolist(), terms, strict=True):
+            assert math.isclose(entry, float(slope) / size, rel_tol=1e-6)
+
+    def test_of_many_entries_loses_nothing_to_float32(self, make: Any, term: Any) -> None:
+        rng = np.random.default_rng(0)
+        prediction, targets = 2 * rng.standard_normal((2, 6000)).astype(np.float32)
+        pairs = zip(prediction.tolist(), targets.tolist(), strict=True)
+        exact = math.fsum(float(term(Fraction(p) - Fraction(t), 1.0)[0]) for p, t in pairs)
+        assert make(1.0, "sum")(prediction, targets) == pytest.approx(exact, rel=2e-8)
+
+    def test_targets_of_more_digits_are_not_rounded_first(self, make: Any, term: Any) -> None:
+        loss = make(3.0, "sum")
+        assert loss(np.array([2**24], np.float32), np.array([2**24 + 1])) == term(1, 3.0)[0]
+        assert loss.backward().tolist() == [-term(1, 3.0)[1]]
+
+    def test_refuses_other_reductions_predictions_and_targets(self, make: Any, term: Any) -> None:
+        del term
+        loss = make(1.0, "mean")
+        name = type(loss).__name__
+        with pytest.raises(InputError, match=rf"^{name} expects reduction to be 'mean' or 'sum'"):
+            make(1.0, "average")
+        for prediction, targets in (
+            (np.zeros((3, 1)), np.zeros(3)),
+            (np.zeros((0, 1)), np.zeros((0, 1))),
+            (np.zeros(3, int), np.zeros(3)),
+        ):
+            with pytest.raises(InputError, match=rf"^{name}\(\) expects "):
+                loss(prediction, targets)
+
+
+class TestMeanAbsoluteError:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        check_layer(
+            MeanAbsoluteError,
+            ("N", ...),
+            x=lambda shape: floats(shape, bound=100),
+            targets=lambda shape: targets_like(shape, bound=100),
+            reduction=st.sampled_from(["mean", "sum"]),
+        )
+
+    def test_has_no_slope_at_a_tie(self) -> None:
+        loss = MeanAbsoluteError()
+        assert loss(np.array([1.0, 2.0]), np.array([1, 4])) == 1
+        assert loss.backward().tolist() == [0, -0.5]
+
+    def test_repr(self) -> None:
+        assert repr(MeanAbsoluteError()) == "MeanAbsoluteError()"
+        assert repr(MeanAbsoluteError("sum")) == "MeanAbsoluteError(reduction='sum')"
+
+
+class TestHuber:
+    @pytest.mark.gradients
+    def test_gradients(self) -> None:
+        check_layer(
+            Huber,
+            ("N", ...),
+            x=lambda shape: floats(shape, bound=3),
+            targets=lambda shape: floats(shape, bound=3),
+            delta=DELTAS,
+            reduction=st.sampled_from(["mean", "sum"]),
+        )
+
+    def test_of_small_and_large_differences(self) -> None:
+        loss = Huber(2.0)
+        assert loss(np.array([1.0, -5.0, 2.0]), np.zeros(3)) == (0.5 + 2 * (5 - 1) + 2) / 3
+        np.testing.assert_allclose(loss.backward(), np.array([1.0, -2.0, 2.0]) / 3)
+
+    def test_of_a_small_error_beside_a_large_one_is_not_lost(self) -> None:
+        prediction = np.array([4096, 2**-8], np.float32)
+        assert Huber(5000, "sum")(prediction, np.zeros(2, np.float32)) == 2**23 + 2**-17
+        large = np.array([1e30], np.float32)
+        assert Huber(1e35)(large, np.zeros(1, np.float32)) == float(large[0]) ** 2 / 2
+
+    @pytest.mark.parametrize(
+        ("delta", "sentence"),
+        [
+            (0, "above 0, got 0; MeanAbsoluteError has no round bottom"),
+            (-1, "a finite number >= 0, got -1"),
+            (math.inf, "a finite number >= 0, got inf"),
+        ],
+    )
+    def test_refuses_a_delta_that_is_not_above_0(self, delta: float, sentence: str) -> None:
+        with pytest.raises(InputError) as error:
+            Huber(delta)
+        assert str(error.value) == f"Huber expects delta to be {sentence}"
+
+    def test_repr(self) -> None:
+        assert repr(Huber()) == "Huber()"
+        assert repr(Huber(0.5, "sum")) == "Huber(delta=0.5, reduction='sum')"

@@ -72,7 +72,8 @@ def forward_calls(model: Layer, x: Array) -> list[Call]:
 
     with observing(recorded), model.in_mode(training=False):
         model(x)
-    return calls
+    # Before a first forward the shapes go through with no samples: these calls tell nothing.
+    return [call for call in calls if len(call.x) or not len(x)]
 
 
 def weights(model: Layer) -> list[tuple[str, Parameter]]:

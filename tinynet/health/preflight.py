@@ -22,7 +22,7 @@ from tinynet.health.anomaly import AnomalyError, detect_anomaly
 from tinynet.health.finding import Finding, Findings
 from tinynet.health.observation import Call, forward_calls, weights
 from tinynet.health.probes import learning_rate, relation
-from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
+from tinynet.losses import Hinge, MeanSquaredError, SoftmaxCrossEntropy
 from tinynet.parameter import Array
 
 if TYPE_CHECKING:
@@ -48,16 +48,21 @@ class Inspection:
 
     @property
     def classes(self) -> int | None:
-        """C, where integer labels are learned from logits (N, C)."""
-        softmax = isinstance(self.trainer.loss, SoftmaxCrossEntropy)
-        labels = self.y.dtype.kind in "iu" and self.y.ndim == 1 and self.prediction.ndim == 2
-        return self.prediction.shape[1] if softmax and labels else None
+        """C, where integer labels (N, ...) are learned from logits (N, ..., C)."""
+        known = isinstance(self.trainer.loss, SoftmaxCrossEntropy | Hinge)
+        labels = self.y.dtype.kind in "iu" and self.y.ndim == self.prediction.ndim - 1
+        return self.prediction.shape[-1] if known and labels else None
 
     @property
     def in_range(self) -> bool:
         """Whether the loss takes the targets of the sample."""
-        classes = self.classes
-        return classes is None or (self.y.min() >= 0 and self.y.max() < classes)
+        classes, labels = self.classes, self.counted(self.y)
+        return classes is None or bool(((labels >= 0) & (labels < classes)).all())
+
+    def counted(self, labels: Array) -> Array:
+        """Those of them that the loss does not ignore."""
+        ignored = getattr(self.trainer.loss, "ignore_index", None)
+        return labels if ignored is None else labels[labels != ignored]
 
 
 def preflight(trainer: Trainer, x: Array, y: Array) -> Findings:
@@ -123,10 +128,12 @@ def _label_range(inspection: Inspection) -> Iterator[Finding]:
     if len(labels) > 1 and (labels == labels[:1]).all():
         came = f"{labels.flat[0]}" if labels.ndim == 1 else "the same"
         yield Finding("label range", f"All labels are {came}.", "Read the labels in again.")
-    elif classes is not None:
+        return
+    labels = inspection.counted(labels)
+    if classes is not None and labels.size:
         low, high = int(labels.min()), int(labels.max())
         evidence = f"Labels run from {low} to {high}, and the net has {classes} outputs."
-        if low == 1 and (high == classes or (high == classes - 1 and len(labels) > 20 * classes)):
+        if low == 1 and (high == classes or (high == classes - 1 and labels.size > 20 * classes)):
             advice = f"Classes count from 0: take y - 1 as labels, 0 to {high - 1}."
             yield Finding("label range", evidence, advice)
         elif low < 0 or high >= classes:
@@ -205,11 +212,15 @@ def _start_loss(inspection: Inspection) -> Iterator[Finding]:
     classes = inspection.prediction.shape[-1]
     if not softmax or inspection.trainer.step or not inspection.in_range or classes == 1:
         return
-    loss = deepcopy(inspection.trainer.loss)(inspection.prediction, inspection.y)
-    if loss > START + math.log(classes):
+    even, loss = np.zeros_like(inspection.prediction), deepcopy(inspection.trainer.loss)
+    guess, start = loss(even, inspection.y), loss(inspection.prediction, inspection.y)
+    # A guess has ln C, but for the weights of the loss, and for a sum.
+    usual = math.log(classes)
+    if guess and start * usual / guess > START + usual:
+        known = f"ln {classes} = " if math.isclose(guess, usual, rel_tol=1e-3) else ""
         evidence = (
-            f"The loss starts at {loss:.4g}, where a guess among {classes} classes has "
-            f"ln {classes} = {math.log(classes):.4g}; logits are "
+            f"The loss starts at {start:.4g}, where a guess among {classes} classes has "
+            f"{known}{guess:.4g}; logits are "
             f"{np.std(inspection.prediction):.3g} in standard deviation."
         )
         advice = (

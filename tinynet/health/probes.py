@@ -37,6 +37,7 @@ class Course(NamedTuple):
     highest: float
     end: float
     guess: float  # the loss of the best constant prediction
+    least: float = 0.0  # that of the best prediction at all: of soft targets it is above 0
 
     @property
     def broke(self) -> bool:
@@ -51,17 +52,21 @@ class Course(NamedTuple):
     @property
     def sank(self) -> bool:
         """Whether it went far below its start, be it by a better constant alone."""
-        return not self.broke and self.progress > 0.1 * self.start
+        return not self.broke and self.progress > 0.1 * (self.start - self.least)
 
     @property
     def fell(self) -> bool:
         """Whether it went far below its start, and below what a constant can do."""
-        return not self.broke and self.end < 0.9 * min(self.start, self.guess)
+        return self._comes_below(0.9)
 
     @property
     def learned(self) -> bool:
         """Whether it went there at all: small nets get little out of noisy labels, chance less."""
-        return not self.broke and self.end < 0.95 * min(self.start, self.guess)
+        return self._comes_below(0.95)
+
+    def _comes_below(self, share: float) -> bool:
+        to_learn = min(self.start, self.guess) - self.least
+        return not self.broke and self.end - self.least < share * to_learn
 
 
 def learning_rate(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
@@ -69,7 +74,7 @@ def learning_rate(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
     x, y = x[:BATCH], y[:BATCH]
     rate = _peak(trainer.optimizer)
     own = _fit_one_batch(trainer, x, y, rate)
-    if own.fell or own.start < 1e-6:
+    if own.fell or own.start - own.least < 1e-6:
         return []
     went = (
         f"In {STEPS} steps on one batch at the rate {rate:.3g} the loss went from "
@@ -156,11 +161,11 @@ def _agreement(loss: Layer, prediction: Array, y: Array) -> float:
     of the targets, the sum of n scores has the variance Σd² / (n - 1), where d are the scores of
     each prediction with each target, less their means by row and column.
     """
-    n = len(y)
-    prediction, y = prediction.reshape(n, -1).astype(np.float64), y.reshape(n, -1)
+    n, prediction = len(y), prediction.astype(np.float64)
     if isinstance(loss, SoftmaxCrossEntropy):
+        y, _ = loss.asked(y, prediction.shape)
         prediction = softmax(prediction)
-        y = np.eye(prediction.shape[1])[y[:, 0]] if y.shape[1] == 1 else y
+    prediction, y = prediction.reshape(n, -1), y.reshape(n, -1)
     centred = (prediction - prediction.mean(axis=0)) @ (y - y.mean(axis=0)).T
     deviation = math.sqrt(np.square(centred).sum() / (n - 1))
     return float(np.trace(centred)) / deviation if deviation else 0.0
@@ -172,14 +177,22 @@ def _standardized(y: Array) -> Array:
     return scaled
 
 
-def _best_guess(loss: Layer, y: Array) -> float:
-    """The loss of the constant prediction that has the least, or infinity if nobody knows."""
+def _best_losses(loss: Layer, prediction: Array, y: Array) -> tuple[float, float]:
+    """The least loss of a constant prediction, and of any: infinity and 0 if nobody knows."""
     if isinstance(loss, MeanSquaredError):
-        return float(np.var(y, axis=0).mean())
+        return float(np.var(y, axis=0).mean()) * (y.size if loss.reduction == "sum" else 1), 0.0
     if not isinstance(loss, SoftmaxCrossEntropy):
-        return math.inf
-    shares = y.mean(axis=0) if y.ndim == 2 else np.unique(y, return_counts=True)[1] / len(y)
-    return float(-(shares * np.log(np.where(shares > 0, shares, 1))).sum())
+        return math.inf, 0.0
+    asked, divisor = loss.asked(y, prediction.shape)
+    divisor = divisor if loss.reduction == "mean" else 1.0
+    return _entropy(asked.sum(axis=0)) / divisor, _entropy(asked) / divisor
+
+
+def _entropy(asked: Array) -> float:
+    """The loss of softmaxes that give each class its share of what is asked of all, (..., C)."""
+    mass = asked.sum(axis=-1, keepdims=True)
+    shares = np.divide(asked, mass, where=asked > 0, out=np.ones_like(asked))
+    return float(-(asked * np.log(shares)).sum())
 
 
 def _fit_one_batch(trainer: Trainer, x: Array, y: Array, rate: float) -> Course:
@@ -192,6 +205,7 @@ def _fit_one_batch(trainer: Trainer, x: Array, y: Array, rate: float) -> Course:
             return float(loss(model(x), y))
 
     with np.errstate(all="ignore"):
+        guess, least = _best_losses(loss, model.predict(x), y)
         start = settled()
         for _ in range(STEPS):
             losses.append(_step(model, loss, optimizer, x, y))
@@ -200,7 +214,9 @@ def _fit_one_batch(trainer: Trainer, x: Array, y: Array, rate: float) -> Course:
         end = settled()
     # Where training mode has the lower loss, as with statistics of the batch, that one counts.
     start, end = min(start, losses[0]), min(end, losses[-1])
-    return Course(start, max(losses), end, _best_guess(loss, y) or start)
+    if guess - least <= 1e-9 * guess:  # no prediction is better than a constant
+        guess = start
+    return Course(start, max(losses), end, guess, least)
 
 
 def _copies(trainer: Trainer, rate: float) -> tuple[Layer, Layer, Optimizer]:

@@ -1,9 +1,13 @@
 """Layers that learn nothing: they bring data into the form that the next layer expects."""
 
 import math
+import sys
+from collections.abc import Sequence
 from typing import final
 
-from tinynet.arguments import finite_number
+import numpy as np
+
+from tinynet.arguments import InputError, axis_of_sample, finite_number, whole_number
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
@@ -26,7 +30,8 @@ class Flatten(Layer):
         """x: (N, ...) -> y: (N, D)."""
         self.check_input(x, "N", ..., integers=True)
         # A copy: the caller may write to y, and x, often a slice of the data set, must not change.
-        y = x.reshape(len(x), math.prod(x.shape[1:])).copy()
+        y = x.reshape(len(x), math.prod(x.shape[1:]))
+        y = y.copy() if np.may_share_memory(y, x) else y
         self.remember(y, x.shape)
         return y
 
@@ -35,6 +40,148 @@ class Flatten(Layer):
         dy, shape = self.recall(dy)
         dx: Array = dy.reshape(shape).copy()
         return dx
+
+
+@final
+class Reshape(Layer):
+    """(N, ...) -> (N, *shape): the same entries of every sample, the last axis running fastest.
+
+    One size may be -1: what is left for it. Gradient: dx is dy in the shape of x. Integers stay
+    integers.
+
+    Raises:
+        InputError: `shape` is no list of sizes, or a sample of x has another number of entries.
+
+    >>> import numpy as np
+    >>> Reshape((1, 28, -1))(np.zeros((2, 784))).shape
+    (2, 1, 28, 28)
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        if isinstance(shape, str) or not isinstance(shape, Sequence):
+            raise InputError(f"Reshape expects the shape of a sample, got {shape!r}")
+        sizes = [whole_number("Reshape", "each size", size, at_least=-1) for size in shape]
+        if sizes.count(-1) > 1 or 0 in sizes:
+            raise InputError(f"Reshape expects sizes >= 1, at most one of them -1, got {shape!r}")
+        self.shape = tuple(sizes)
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ...) -> y: (N, *shape)."""
+        self.check_input(x, "N", ..., integers=True)
+        entries, known = math.prod(x.shape[1:]), abs(math.prod(self.shape))
+        fits = entries % known == 0 if -1 in self.shape else entries == known
+        if not fits:
+            wanted = f"a multiple of {known}" if -1 in self.shape else f"{known}"
+            raise InputError(
+                f"{self!r} expects samples of {wanted} entries, got {entries} in {x.shape[1:]}"
+            )
+        # Counted here, and not by NumPy: of no samples it could not tell what is left.
+        sizes = [entries // known if size == -1 else size for size in self.shape]
+        y = x.reshape(len(x), *sizes)
+        y = y.copy() if np.may_share_memory(y, x) else y
+        self.remember(y, x.shape)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, *shape) -> dx: (N, ...)."""
+        dy, shape = self.recall(dy)
+        dx: Array = dy.reshape(shape).copy()
+        return dx
+
+    def __repr__(self) -> str:
+        return f"Reshape({self.shape})"
+
+
+@final
+class Permute(Layer):
+    """The axes of x in another order: axis k of y is axis `axes[k]` of x; axis 0, the batch, stays.
+
+    `Permute((0, 3, 1, 2))` makes (N, C, H, W) of images whose channels come last. Gradient: dx is
+    dy with the axes put back. It is `permute` of PyTorch. Integers stay integers.
+
+    Raises:
+        InputError: `axes` is no order of all axes that begins with 0, or x has another number.
+
+    >>> import numpy as np
+    >>> Permute((0, 3, 1, 2))(np.zeros((8, 28, 28, 3))).shape
+    (8, 3, 28, 28)
+    """
+
+    def __init__(self, axes: Sequence[int]) -> None:
+        if not isinstance(axes, Sequence) or sorted(axes) != list(range(len(axes))):
+            raise InputError(f"Permute expects each axis once, such as (0, 2, 1), got {axes!r}")
+        if not axes or axes[0] != 0:
+            raise InputError(f"Permute expects axis 0, the batch, to stay the first, got {axes!r}")
+        self.axes = tuple(axes)
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ...) -> y: (N, ...)."""
+        self.check_input(
+            x, "N", *(f"axis {axis}" for axis in range(1, len(self.axes))), integers=True
+        )
+        y = x.transpose(self.axes).copy()
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, ...) -> dx: (N, ...)."""
+        (dy,) = self.recall(dy)
+        dx: Array = dy.transpose(np.argsort(self.axes)).copy()
+        return dx
+
+    def __repr__(self) -> str:
+        return f"Permute({self.axes})"
+
+
+@final
+class Select(Layer):
+    """One entry along an axis, or some: `Select(-1)` is the last step of sequences (N, T, D).
+
+    A number takes its axis away, a slice keeps it: `Select(slice(0, 3), axis=2)`. Gradient: dx is
+    dy at the place that was taken, and 0 elsewhere. Integers stay integers.
+
+    Raises:
+        InputError: `index` is neither a whole number nor a slice of them, the axis is that of the
+            batch, or x has no such place.
+
+    >>> import numpy as np
+    >>> Select(-1)(np.zeros((8, 20, 5))).shape
+    (8, 5)
+    """
+
+    def __init__(self, index: int | slice, *, axis: int = 1) -> None:
+        if not isinstance(index, slice):
+            index = whole_number("Select", "index", index, at_least=-sys.maxsize)
+        self.index = index
+        self.axis = axis_of_sample("Select", axis)
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ..., T, ...) -> y: (N, ..., ...), or with a slice (N, ..., some of T, ...)."""
+        self.check_input(x, "N", ..., integers=True)
+        place = self._place(x.shape)
+        y = x[place].copy()
+        self.remember(y, x.shape, place)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: like y -> dx: (N, ..., T, ...)."""
+        dy, shape, place = self.recall(dy)
+        dx = np.zeros(shape, dy.dtype)
+        dx[place] = dy
+        return dx
+
+    def _place(self, shape: tuple[int, ...]) -> tuple[int | slice, ...]:
+        axis = self.axis + len(shape) * (self.axis < 0)
+        if not 0 < axis < len(shape):
+            raise InputError(f"{self!r} expects x to have an axis {self.axis}, got {shape}")
+        if not isinstance(self.index, slice) and not -shape[axis] <= self.index < shape[axis]:
+            raise InputError(
+                f"{self!r} expects x to have an entry {self.index} along axis {axis}, got {shape}"
+            )
+        return (*(slice(None),) * axis, self.index)
+
+    def __repr__(self) -> str:
+        return f"Select({self.index}{'' if self.axis == 1 else f', axis={self.axis}'})"
 
 
 @final

@@ -1,6 +1,17 @@
 """A loss says in one number how far a prediction is from the target, and which way leads down."""
 
+from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
-from tinynet.losses.regression import MeanSquaredError
+from tinynet.losses.divergence import KLDivergence
+from tinynet.losses.margin import Hinge
+from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 
-__all__ = ["MeanSquaredError", "SoftmaxCrossEntropy"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SoftmaxCrossEntropy",
+]

@@ -4,8 +4,10 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.arguments import InputError, finite_number
 from tinynet.layer import Layer
+from tinynet.losses.settings import call, demand_reduction
+from tinynet.losses.targets import check_same_shape
 from tinynet.parameter import Array
 
 
@@ -14,11 +16,12 @@ class MeanSquaredError(Layer):
     """L = mean over all entries of (prediction - target)², for any shape (N, ...).
 
     Targets: floats or integers, of the shape of the prediction and nothing that would broadcast.
-    Gradient: dprediction = 2 (prediction - target) / size, size being the number of all entries.
-    It is `MSELoss(reduction="mean")` of PyTorch.
+    Gradient: dprediction = 2 (prediction - target) / size, size being the number of all entries,
+    or 1 with reduction="sum". It is `MSELoss` of PyTorch.
 
     Raises:
-        InputError: no float prediction (N, ...), none of its entries, or targets of another shape.
+        InputError: another reduction, no float prediction (N, ...), none of its entries, or
+            targets of another shape.
 
     Source: Goodfellow, Bengio and Courville, "Deep Learning", MIT Press, 2016, section 5.5.1: the
     negative log-likelihood of a normal distribution around the prediction, up to constants.
@@ -31,31 +34,119 @@ class MeanSquaredError(Layer):
            [0., 1.]])
     """
 
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = demand_reduction("MeanSquaredError", reduction)
+
     def forward(self, prediction: Array, targets: Array) -> float:
-        """prediction: (N, ...), targets: (N, ...) -> the mean loss."""
-        self._check(prediction, targets)
+        """prediction: (N, ...), targets: (N, ...) -> the loss."""
+        check_same_shape(self, prediction, targets)
         difference = prediction - targets
+        size = difference.size if self.reduction == "mean" else 1
         # Squares and sum in float64: a mean over many entries keeps the digits of its terms.
-        loss = float(np.square(difference, dtype=np.float64).sum()) / difference.size
-        self.remember(loss, difference, prediction.dtype)
+        loss = float(np.square(difference, dtype=np.float64).sum()) / size
+        self.remember(loss, difference, size, prediction.dtype)
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, difference, dtype = self.recall(1.0)
+        _, difference, size, dtype = self.recall(1.0)
         # Targets of more digits make a difference of more digits.
-        dprediction: Array = (difference * (2 / difference.size)).astype(dtype, copy=False)
+        dprediction: Array = (difference * (2 / size)).astype(dtype, copy=False)
         return dprediction
 
-    def _check(self, prediction: Array, targets: Array) -> None:
-        self.check_input(prediction, "N", ..., name="prediction")
-        if prediction.size == 0:
-            raise InputError(f"{self!r} expects at least one entry, got {prediction.shape}")
-        self.check_input(targets, ..., name="targets", integers=True)
-        if targets.shape != prediction.shape:
-            wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
-            mend = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
+    def __repr__(self) -> str:
+        return call(self)
+
+
+@final
+class MeanAbsoluteError(Layer):
+    """L = mean over all entries of |prediction - target|, for any shape (N, ...).
+
+    Its best constant is the median: targets far off pull no harder than others.
+    Targets: as for MeanSquaredError.
+    Gradient: dprediction = sign(prediction - target) / size, and 0 where they are equal; size is
+    the number of all entries, or 1 with reduction="sum". It is `L1Loss` of PyTorch.
+
+    Raises:
+        InputError: as MeanSquaredError.
+
+    >>> loss = MeanAbsoluteError()
+    >>> loss(np.array([1.0, 5.0]), np.array([1, 2]))
+    1.5
+    >>> loss.backward()
+    array([0. , 0.5])
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = demand_reduction("MeanAbsoluteError", reduction)
+
+    def forward(self, prediction: Array, targets: Array) -> float:
+        """prediction: (N, ...), targets: (N, ...) -> the loss."""
+        check_same_shape(self, prediction, targets)
+        difference = prediction - targets
+        size = difference.size if self.reduction == "mean" else 1
+        loss = float(np.abs(difference).sum(dtype=np.float64)) / size
+        self.remember(loss, difference, size, prediction.dtype)
+        return loss
+
+    def backward(self) -> Array:
+        """Returns dprediction: (N, ...)."""
+        _, difference, size, dtype = self.recall(1.0)
+        dprediction: Array = (np.sign(difference) * (1 / size)).astype(dtype, copy=False)
+        return dprediction
+
+    def __repr__(self) -> str:
+        return call(self)
+
+
+@final
+class Huber(Layer):
+    """L = mean over all entries of d² / 2 where |d| <= delta, else delta (|d| - delta / 2).
+
+    d = prediction - target, for any shape (N, ...): squares near the target, and a straight line
+    of the same slope beyond, so that targets far off pull no harder than at a distance of delta.
+    Targets: as for MeanSquaredError.
+    Gradient: dprediction = d / size, kept within ±delta / size; size is the number of all entries,
+    or 1 with reduction="sum". It is `HuberLoss` of PyTorch, with the reduction behind delta.
+
+    Raises:
+        InputError: delta is not above 0; else as MeanSquaredError.
+
+    Source: Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics
+    35(1), 1964.
+
+    >>> loss = Huber()
+    >>> loss(np.array([1.0, 5.0]), np.array([2, 2]))  # (1/2 + 5/2) / 2
+    1.5
+    >>> loss.backward()
+    array([-0.5,  0.5])
+    """
+
+    def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
+        self.delta = finite_number("Huber", "delta", delta, at_least=0)
+        if not self.delta:
             raise InputError(
-                f"{self!r} expects targets of the shape of the prediction, {prediction.shape}, "
-                f"got {targets.shape}{mend}"
+                "Huber expects delta to be above 0, got 0; MeanAbsoluteError has no round bottom"
             )
+        self.reduction = demand_reduction("Huber", reduction)
+
+    def forward(self, prediction: Array, targets: Array) -> float:
+        """prediction: (N, ...), targets: (N, ...) -> the loss."""
+        check_same_shape(self, prediction, targets)
+        difference = prediction - targets
+        size = difference.size if self.reduction == "mean" else 1
+        slope = np.clip(difference, -self.delta, self.delta)
+        # One formula for both: slope · (d - slope / 2), in float64 as for the squares.
+        terms = np.multiply(slope, difference - slope / 2, dtype=np.float64)
+        loss = float(terms.sum()) / size
+        self.remember(loss, slope, size, prediction.dtype)
+        return loss
+
+    def backward(self) -> Array:
+        """Returns dprediction: (N, ...)."""
+        _, slope, size, dtype = self.recall(1.0)
+        dprediction: Array = (slope * (1 / size)).astype(dtype, copy=False)
+        return dprediction
+
+    def __repr__(self) -> str:
+        return call(self)

@@ -1,0 +1,273 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynet import (
+    Array,
+    Concatenate,
+    Dense,
+    Flatten,
+    InputError,
+    Layer,
+    Parallel,
+    ReLU,
+    Rescale,
+    Residual,
+    Sequential,
+    Sum,
+)
+from tinynet.testing import check_layer, floats, sizes
+
+widths = st.lists(sizes, min_size=1, max_size=3)
+
+
+def summed(features: int, count: int) -> Layer:
+    return Sum([[Dense(features, 3, rng=seed), ReLU()] for seed in range(count)])
+
+
+def concatenated(features: int, outputs: list[int], axis: int = 1) -> Layer:
+    return Concatenate(
+        [Dense(features, width, rng=seed) for seed, width in enumerate(outputs)], axis=axis
+    )
+
+
+def parallel(outputs: list[int]) -> Layer:
+    """Parts of 1, 2, ... features."""
+    parts = list(range(1, len(outputs) + 1))
+    return Parallel(
+        [Dense(part, width, rng=part) for part, width in zip(parts, outputs, strict=True)],
+        sizes=parts,
+    )
+
+
+def residual(features: int, shortcut: bool, nested: bool) -> Layer:
+    way = Dense(features, features, rng=5) if shortcut else None
+    body: list[Layer] = [Dense(features, 3, rng=0), ReLU(), Dense(3, features, rng=1)]
+    return Residual([Residual(body)] if nested else body, way)
+
+
+@pytest.mark.gradients
+class TestGradients:
+    def test_sum(self) -> None:
+        check_layer(summed, ("N", "features"), count=sizes)
+
+    def test_concatenate(self) -> None:
+        check_layer(concatenated, ("N", "features"), outputs=widths)
+
+    def test_concatenate_along_another_axis(self) -> None:
+        check_layer(concatenated, ("N", 2, "features"), outputs=widths, axis=st.just(-1))
+
+    @pytest.mark.parametrize("outputs", [[2], [1, 3], [2, 1, 2]])
+    def test_parallel(self, outputs: list[int]) -> None:
+        features = sum(range(1, len(outputs) + 1))
+        check_layer(parallel, ("N", features), outputs=st.just(outputs))
+
+    def test_residual(self) -> None:
+        check_layer(residual, ("N", "features"), shortcut=st.booleans(), nested=st.booleans())
+
+    def test_parallel_along_time(self) -> None:
+        def halves(features: int) -> Layer:
+            return Parallel([Dense(features, features, rng=0), ReLU()], axis=-2)
+
+        check_layer(halves, ("N", 4, "features"))
+
+
+def dense(layer: Dense, row: list[float]) -> list[float]:
+    weight = layer.weight.value.tolist()
+    return [
+        math.fsum(row[i] * weight[i][j] for i in range(len(row))) for j in range(layer.out_features)
+    ]
+
+
+@given(floats((2, 3), np.float64, bound=3))
+def test_forward_is_the_formula(x: Array) -> None:
+    layers = [Dense(3, 3, rng=seed).astype(np.float64) for seed in range(2)]
+    first, second = layers
+    wanted: dict[Layer, Any] = {
+        Sum(layers): lambda row: [
+            a + b for a, b in zip(dense(first, row), dense(second, row), strict=True)
+        ],
+        Concatenate(layers): lambda row: [*dense(first, row), *dense(second, row)],
+        Residual(first): lambda row: [a + b for a, b in zip(row, dense(first, row), strict=True)],
+        Residual(first, second): lambda row: [
+            a + b for a, b in zip(dense(first, row), dense(second, row), strict=True)
+        ],
+    }
+    for layer, formula in wanted.items():
+        np.testing.assert_allclose(layer(x), [formula(row) for row in x.tolist()], atol=1e-12)
+    part = Dense(1, 2, rng=0).astype(np.float64)
+    rest = Dense(2, 3, rng=1).astype(np.float64)
+    parted = Parallel([part, rest], sizes=[1, 2])
+    rows = [[*dense(part, row[:1]), *dense(rest, row[1:])] for row in x.tolist()]
+    np.testing.assert_allclose(parted(x), rows, atol=1e-12)
+
+
+class TestWhatIsInside:
+    def test_parameters_are_named_by_branch(self) -> None:
+        assert [
+            name for name, _ in Sum([Dense(1, 1), [Dense(1, 1, bias=False)]]).named_parameters()
+        ] == [
+            "branches.0.weight",
+            "branches.0.bias",
+            "branches.1.layers.0.weight",
+        ]
+        block = Residual([Dense(1, 1, bias=False)], Dense(1, 1, bias=False))
+        assert [name for name, _ in block.named_parameters()] == [
+            "body.layers.0.weight",
+            "shortcut.weight",
+        ]
+
+    def test_a_layer_stands_in_one_branch_only(self) -> None:
+        relu = ReLU()
+        with pytest.raises(InputError, match=r"at branches\.0 and again at branches\.1"):
+            Sum([relu, relu])
+
+    def test_repr_is_the_expression(self) -> None:
+        assert repr(Sum([ReLU(), [Flatten()]])) == "Sum([ReLU(), Sequential([Flatten()])])"
+        assert repr(Concatenate([ReLU()])) == "Concatenate([ReLU()])"
+        assert repr(Concatenate([ReLU()], axis=-1)) == "Concatenate([ReLU()], axis=-1)"
+        assert repr(Parallel([ReLU()], sizes=[2])) == "Parallel([ReLU()], sizes=[2])"
+        assert repr(Parallel([ReLU()], axis=2)) == "Parallel([ReLU()], axis=2)"
+        assert repr(Residual(ReLU())) == "Residual(ReLU())"
+        assert repr(Residual(ReLU(), Rescale(2))) == "Residual(ReLU(), shortcut=Rescale(2))"
+
+    def test_chains_and_branches_nest(self) -> None:
+        inception = Concatenate(
+            [Dense(4, 2), [Dense(4, 3), ReLU(), Dense(3, 5)], Sum([Dense(4, 1)])]
+        )
+        model = Sequential([Flatten(), Residual([inception, Dense(8, 4)]), Dense(4, 10)])
+        assert model.check((16, 2, 2)) == (16, 10)
+
+
+class TestIntegers:
+    BYTES = np.arange(8, dtype=np.uint8).reshape(2, 4)
+
+    @pytest.mark.parametrize("join", [Sum, Concatenate, Parallel])
+    def test_have_no_gradient_but_the_parameters_do(self, join: Any) -> None:
+        width = 2 if join is Parallel else 4
+        branches = [[Rescale(1 / 255), Dense(width, 3, rng=seed)] for seed in range(2)]
+        layer = join(branches)
+        y = layer(self.BYTES)
+        dy = np.cos(y)
+        assert layer.backward(dy) is None
+        written = [parameter.grad for parameter in layer.parameters()]
+        layer(self.BYTES.astype(np.float32))
+        assert layer.backward(dy) is not None
+        for parameter, grad in zip(layer.parameters(), written, strict=True):
+            np.testing.assert_array_equal(parameter.grad, grad)
+
+    @pytest.mark.parametrize("join", [Sum, Concatenate, Residual])
+    def test_the_first_layers_are_spared_their_dx(self, join: Any) -> None:
+        spared = []
+
+        class Spy(Layer):
+            def forward(self, x: Array) -> Array:
+                self.remember(x)
+                return x * 2
+
+            def backward(self, dy: Array) -> Array:
+                raise AssertionError(dy)
+
+            def backward_parameters(self, dy: Array) -> None:
+                self.recall(dy)
+                spared.append(dy.shape)
+
+        layer = join(Spy(), Spy()) if join is Residual else join([Spy(), Spy()])
+        y = layer(np.ones((2, 3)))
+        layer.backward_parameters(y)
+        assert spared == [(2, 3)] * 2
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("kind", [Sum, Concatenate, Parallel])
+    def test_what_is_no_list_of_branches(self, kind: Any) -> None:
+        name = kind.__name__
+        for wrong, sentence in (
+            (ReLU(), "a list of branches, got ReLU()"),
+            (3, "a list of branches, got 3"),
+            ([], "at least one branch, got an empty list"),
+            ([ReLU(), 3], "a layer or a list of layers, got 3"),
+            ([ReLU], f"a layer or a list of layers, got {ReLU!r}: write ReLU()"),
+        ):
+            with pytest.raises(InputError) as error:
+                kind(wrong)
+            assert str(error.value) == f"{name} expects {sentence}"
+
+    def test_a_residual_of_no_layers(self) -> None:
+        with pytest.raises(InputError, match=r"^Residual expects a layer or a list of layers, got"):
+            Residual(abs)  # type: ignore[arg-type]  # that is the point
+        with pytest.raises(InputError, match=r"^Sequential expects at least one layer"):
+            Residual([])
+
+    @pytest.mark.parametrize("kind", [Concatenate, Parallel])
+    def test_the_axis_of_the_batch(self, kind: Any) -> None:
+        with pytest.raises(InputError, match=rf"^{kind.__name__} expects an axis of a sample, got"):
+            kind([ReLU()], axis=0)
+
+    def test_branches_that_do_not_meet(self) -> None:
+        x = np.ones((2, 4), np.float32)
+        with pytest.raises(
+            InputError, match=r"branches of one output shape, got \(2, 3\), \(2, 1\)$"
+        ):
+            Sum([Dense(4, 3), Dense(4, 1)])(x)
+        with pytest.raises(InputError, match=r"along axis 2 alone, got \(2, 3, 1\), \(2, 1, 1\)$"):
+            Concatenate([Select3(), Select1()], axis=2)(np.ones((2, 4, 1)))
+        with pytest.raises(InputError) as error:
+            Residual([Dense(4, 3)])(x)
+        assert str(error.value) == (
+            "Residual(Sequential([Dense(4, 3)])) expects its body to give the shape (2, 4), "
+            "got (2, 3); a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
+        )
+        with pytest.raises(InputError, match=r"to give the shape \(2, 2\), got \(2, 3\)$"):
+            Residual(Dense(4, 3), Dense(4, 2))(x)
+
+    def test_parts_that_are_not_there(self) -> None:
+        x = np.ones((2, 5), np.float32)
+        with pytest.raises(
+            InputError, match=r"^Parallel expects a size for each of 1 branches, got"
+        ):
+            Parallel([ReLU()], sizes=[1, 2])
+        with pytest.raises(InputError, match=r"^Parallel expects each size to be a whole number"):
+            Parallel([ReLU()], sizes=[0])
+        with pytest.raises(InputError, match=r"x to have 4 entries along axis 1, got \(2, 5\)$"):
+            Parallel([ReLU(), ReLU()], sizes=[1, 3])(x)
+        with pytest.raises(
+            InputError, match=r"a multiple of 2 entries along axis 1, got \(2, 5\)$"
+        ):
+            Parallel([ReLU(), ReLU()])(x)
+        with pytest.raises(
+            InputError, match=r"a multiple of 2 entries along axis 2, got \(2, 5\)$"
+        ):
+            Parallel([ReLU(), ReLU()], axis=2)(x)
+
+    def test_errors_say_on_which_way(self) -> None:
+        model = Sequential([ReLU(), Sum([Dense(4, 2), [ReLU(), Dense(5, 2)]])])
+        with pytest.raises(InputError) as error:
+            model(np.ones((8, 4)))
+        assert str(error.value) == (
+            "layer 2 of 2: branch 2 of 2: layer 2 of 2: Dense(5, 2) expects x of shape (..., 5), "
+            "got (8, 4) from layer 1, ReLU(); in_features=4 would take it"
+        )
+        with pytest.raises(InputError, match=r"^shortcut: Dense\(3, 4\) expects"):
+            Residual(Dense(4, 4), Dense(3, 4))(np.ones((8, 4)))
+        with pytest.raises(InputError, match=r"^body: Dense\(3, 4\) expects"):
+            Residual(Dense(3, 4))(np.ones((8, 4)))
+
+
+class Select3(Layer):
+    """The first three entries along axis 1."""
+
+    def forward(self, x: Array) -> Array:
+        return x[:, :3] * 1
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+class Select1(Select3):
+    def forward(self, x: Array) -> Array:
+        return x[:, :1] * 1

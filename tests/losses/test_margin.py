@@ -1,0 +1,135 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynet import Hinge, InputError
+from tinynet.testing import check_layer, floats, labels, sizes
+
+MARGINS = st.sampled_from([1.0, 0.5, 2.0, 0.0, -1.0])
+reductions = st.sampled_from(["mean", "sum"])
+# Whole numbers beside others: gaps of exactly the margin are common.
+scores = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]) | st.floats(-3, 3, width=32)
+
+
+@given(st.data(), sizes, sizes, MARGINS, st.sampled_from([1, 2]), reductions, st.booleans())
+def test_is_the_formula(
+    data: st.DataObject, n: int, classes: int, margin: float, p: int, reduction: str, weighs: bool
+) -> None:
+    rows = data.draw(
+        st.lists(st.lists(scores, min_size=classes, max_size=classes), min_size=n, max_size=n)
+    )
+    targets = data.draw(labels((n, classes)))
+    weight = [0.5 * (1 + c) for c in range(classes)] if weighs else None
+    loss = Hinge(margin, p, weight, reduction)
+    got = loss(np.array(rows), targets)
+    assert type(got) is float
+    size = classes * (n if reduction == "mean" else 1)
+    terms, wanted = [], [[0.0] * classes for _ in range(n)]
+    for i, (row, y) in enumerate(zip(rows, targets.tolist(), strict=True)):
+        for j in range(classes):
+            lacks = margin - row[y] + row[j]
+            if j != y and lacks > 0:
+                w = weight[y] if weight else 1.0
+                terms.append(w * lacks**p)
+                slope = w * (2 * lacks if p == 2 else 1.0) / size
+                wanted[i][j] += slope
+                wanted[i][y] -= slope
+    assert math.isclose(got, math.fsum(terms) / size, rel_tol=1e-12, abs_tol=1e-14)
+    np.testing.assert_allclose(loss.backward(), wanted, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.gradients
+def test_gradients() -> None:
+    def make(classes: int, *, margin: float, p: int, weighs: bool, reduction: str) -> Hinge:
+        return Hinge(margin, p, np.arange(1, classes + 1) / 2 if weighs else None, reduction)
+
+    check_layer(
+        make,
+        ("N", "classes"),
+        x=lambda shape: floats(shape, bound=3),
+        targets=labels,
+        margin=MARGINS,
+        p=st.sampled_from([1, 2]),
+        weighs=st.booleans(),
+        reduction=reductions,
+    )
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_a_gap_of_the_margin_is_wide_enough(p: int) -> None:
+    loss = Hinge(p=p)
+    assert loss(np.array([[1.0, 0.0, -1.0]]), np.array([0])) == 0
+    assert loss.backward().tolist() == [[0, 0, 0]]
+
+
+def test_of_a_square() -> None:
+    loss = Hinge(p=2)
+    assert loss(np.array([[1.0, 1.0, -1.0, 2.0]]), np.array([0])) == (1 + 4) / 4
+    assert loss.backward().tolist() == [[-1.5, 0.5, 0, 1]]
+
+
+def test_keeps_the_dtype_and_sums_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    logits, targets = rng.standard_normal((6000, 3)), rng.integers(0, 3, 6000)
+    single = Hinge(weight=[0.1, 1, 0.7], p=2)
+    got = single(logits.astype(np.float32), targets)
+    assert single.backward().dtype == np.float32
+    double = Hinge(weight=[0.1, 1, 0.7], p=2)
+    assert got == pytest.approx(double(logits.astype(np.float32).astype(float), targets), rel=2e-8)
+    logits = np.array([[1e30, 0, 0]], np.float32)
+    assert Hinge(p=2)(logits, np.array([1])) == pytest.approx(1e60 / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "sentence"),
+    [
+        (np.zeros((3, 2, 4)), np.zeros((3, 2), int), "logits of shape (N, C), got (3, 2, 4)."),
+        (np.zeros((0, 4)), np.zeros(0, int), "at least one row and class, got (0, 4)."),
+        (
+            np.zeros((3, 4)),
+            np.eye(3, 4),
+            "labels of shape (3,), got (3, 4); labels.argmax(axis=-1) makes labels of one-hot",
+        ),
+        (np.zeros((3, 4)), np.zeros((3, 1), int), "got (3, 1); labels.ravel() gives it."),
+        (np.zeros((3, 4)), np.zeros(3), "integer labels, got float64; labels.astype(int) makes"),
+        (np.zeros((3, 4)), np.array([0, 0, -100]), "labels from 0 to 3, got -100 at index 2."),
+        (np.zeros((3, 4)), np.array([1, 4, 2]), "got 4 at index 1; classes count from 0: subtract"),
+        (np.zeros((3, 4)), [0, 1, 2], "labels to be a NumPy array, got list"),
+    ],
+)
+def test_refuses_other_logits_and_targets(logits: Any, targets: Any, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        Hinge()(logits, targets)
+    said = f"{error.value}."
+    assert said.startswith("Hinge() expects ")
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"margin": math.nan}, "margin to be a finite number, got nan"),
+        ({"p": 3}, "p to be 1 or 2, got 3"),
+        ({"p": True}, "p to be 1 or 2, got True"),
+        ({"weight": 1}, "weight to have one number for each class, got the shape ()"),
+        ({"reduction": "none"}, "reduction to be 'mean' or 'sum', got 'none'"),
+    ],
+)
+def test_refuses_other_settings(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        Hinge(**settings)
+    assert str(error.value) == f"Hinge expects {sentence}"
+
+
+def test_refuses_logits_of_more_or_fewer_classes_than_weights() -> None:
+    with pytest.raises(InputError, match=r"as many classes as it has weights, 2, got logits of"):
+        Hinge(weight=[1, 2])(np.zeros((1, 3)), np.array([0]))
+
+
+def test_repr() -> None:
+    assert repr(Hinge()) == "Hinge()"
+    assert repr(Hinge(0.5, 2, [1, 2])) == "Hinge(margin=0.5, p=2, weight=[1., 2.])"

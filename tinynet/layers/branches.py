@@ -1,0 +1,284 @@
+"""Layers side by side: one x goes several ways, and the ways meet again."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, final
+
+import numpy as np
+
+from tinynet.arguments import InputError, axis_of_sample, whole_number
+from tinynet.layer import Layer
+from tinynet.layers.sequential import Sequential
+from tinynet.parameter import Array
+
+Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
+
+
+class Branches(Layer):
+    """What layers with branches share: x is split, outputs are joined, and back the same way.
+
+    `split` gives each branch its x, and `gather` makes one dx of theirs; `join` makes one y of
+    theirs, and `divide` gives each its dy.
+    """
+
+    def __init__(self, branches: Iterable[Branch]) -> None:
+        self.branches = _layers(type(self).__name__, branches)
+        self._layers()  # Refuses an object that stands at two places.
+
+    def forward(self, x: Array) -> Array:
+        """x: what every branch takes -> y: what they give together."""
+        parts = self.split(x)
+        ys = [self._in(index, self.branches[index], part) for index, part in enumerate(parts)]
+        y = self.join(ys)
+        self.remember(y, [np.shape(y) for y in ys])
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        """dy: like y -> dx: like x, or None where x is of integers."""
+        dy, shapes = self.recall(dy)
+        dys = self.divide(dy, shapes)
+        dxs = [
+            self._in(index, branch.backward, dys[index])
+            for index, branch in enumerate(self.branches)
+        ]
+        return None if any(dx is None for dx in dxs) else self.gather(dxs)
+
+    def backward_parameters(self, dy: Array) -> None:
+        """As `backward`, without dx and what only dx would need."""
+        dy, shapes = self.recall(dy)
+        dys = self.divide(dy, shapes)
+        for index, branch in enumerate(self.branches):
+            self._in(index, branch.backward_parameters, dys[index])
+
+    def split(self, x: Array) -> Sequence[Array]:
+        """What each branch takes: here all of x."""
+        return [x] * len(self.branches)
+
+    def gather(self, dxs: Sequence[Array]) -> Array:
+        """The dx of their dx: here the sum, for x reaches the loss on every way."""
+        return _sum(dxs)
+
+    @abstractmethod
+    def join(self, ys: Sequence[Array]) -> Array:
+        """One y of theirs."""
+
+    @abstractmethod
+    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """The dy of each branch, whose y had these shapes."""
+
+    def _in(self, index: int, step: Callable[[Any], Any], value: Any) -> Any:
+        return _at(f"branch {index + 1} of {len(self.branches)}", step, value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self.branches))}])"
+
+
+@final
+class Sum(Branches):
+    """y = f₁(x) + f₂(x) + ...: every branch takes x, and their outputs are added.
+
+    Gradients: every branch gets dy, and dx is the sum of theirs. A list of layers stands for a
+    `Sequential` of them.
+
+    Raises:
+        InputError: no list of layers, or branches whose outputs differ in shape.
+
+    >>> from tinynet import Dense
+    >>> Sum([Dense(4, 3), [Dense(4, 8), Dense(8, 3)]])(np.ones((2, 4), np.float32)).shape
+    (2, 3)
+    """
+
+    def join(self, ys: Sequence[Array]) -> Array:
+        """Their sum."""
+        for y in ys[1:]:
+            if np.shape(y) != np.shape(ys[0]):
+                shapes = ", ".join(str(np.shape(y)) for y in ys)
+                raise InputError(f"{self!r} expects branches of one output shape, got {shapes}")
+        return _sum(ys)
+
+    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """All of dy for each."""
+        return [dy] * len(shapes)
+
+
+class _Joined(Branches):
+    """Branches whose outputs are laid side by side along one axis."""
+
+    def __init__(self, branches: Iterable[Branch], *, axis: int = 1) -> None:
+        super().__init__(branches)
+        self.axis = axis_of_sample(type(self).__name__, axis)
+
+    def join(self, ys: Sequence[Array]) -> Array:
+        """Side by side."""
+        try:
+            return np.concatenate(ys, axis=self.axis)
+        except ValueError:  # what differs is another axis, or the number of axes
+            shapes = ", ".join(str(np.shape(y)) for y in ys)
+            raise InputError(
+                f"{self!r} expects outputs that differ along axis {self.axis} alone, got {shapes}"
+            ) from None
+
+    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """To each the part that it gave."""
+        ends = np.cumsum([shape[self.axis] for shape in shapes])
+        return np.split(dy, ends[:-1], axis=self.axis)
+
+    def __repr__(self) -> str:
+        axis = "" if self.axis == 1 else f", axis={self.axis}"
+        return f"{super().__repr__()[:-1]}{axis})"
+
+
+@final
+class Concatenate(_Joined):
+    """y = [f₁(x), f₂(x), ...]: every branch takes x; outputs stand side by side along `axis`.
+
+    Gradients: every branch gets its part of dy, and dx is the sum of theirs. The axis is 1 by
+    default, that of channels and features; a list of layers stands for a `Sequential` of them.
+
+    Raises:
+        InputError: no list of layers, the axis of the batch, or branches whose outputs differ
+            along another axis.
+
+    >>> from tinynet import Dense, ReLU
+    >>> Concatenate([Dense(4, 3), [Dense(4, 2), ReLU()]])(np.ones((8, 4), np.float32)).shape
+    (8, 5)
+    """
+
+
+@final
+class Parallel(_Joined):
+    """y = [f₁(x₁), f₂(x₂), ...]: each branch takes its own part of x along `axis`.
+
+    `sizes` are those of the parts; by default they are equal. Outputs stand side by side along the
+    same axis. Gradients: each branch gets its part of dy, and dx is theirs side by side.
+
+    Raises:
+        InputError: no list of layers, the axis of the batch, sizes that are not one for each
+            branch, an x that does not have these parts, or branches whose outputs differ along
+            another axis.
+
+    >>> from tinynet import Dense
+    >>> Parallel([Dense(3, 2), Dense(1, 1)], sizes=[3, 1])(np.ones((8, 4), np.float32)).shape
+    (8, 3)
+    """
+
+    def __init__(
+        self, branches: Iterable[Branch], *, sizes: Sequence[int] | None = None, axis: int = 1
+    ) -> None:
+        super().__init__(branches, axis=axis)
+        self.sizes = [whole_number("Parallel", "each size", size) for size in sizes or ()]
+        if sizes is not None and len(self.sizes) != len(self.branches):
+            raise InputError(
+                f"Parallel expects a size for each of {len(self.branches)} branches, got {sizes}"
+            )
+
+    def split(self, x: Array) -> Sequence[Array]:
+        """To each its part of x."""
+        self.check_input(x, "N", ..., integers=True)
+        count, axis = len(self.branches), self.axis
+        width = x.shape[axis] if -x.ndim <= axis < x.ndim else 0
+        sizes = self.sizes or [width // count] * count
+        if not width or sum(sizes) != width:
+            wanted = f"{sum(sizes)} entries" if self.sizes else f"a multiple of {count} entries"
+            raise InputError(
+                f"{self!r} expects x to have {wanted} along axis {axis}, got {x.shape}"
+            )
+        return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
+
+    def gather(self, dxs: Sequence[Array]) -> Array:
+        """Side by side, as the parts of x are."""
+        return np.concatenate(dxs, axis=self.axis)
+
+    def __repr__(self) -> str:
+        sizes = f", sizes={self.sizes}" if self.sizes else ""
+        return f"{super().__repr__()[:-1]}{sizes})"
+
+
+@final
+class Residual(Layer):
+    """y = x + f(x), or with a `shortcut` g: y = g(x) + f(x).
+
+    Gradient: dx = dy + (dy through f), or (dy through g) + (dy through f). The way past the body
+    passes every gradient on as it is, however deep the network. A list of layers stands for a
+    `Sequential` of them; where the body changes the shape, the shortcut has to change it, too.
+
+    Raises:
+        InputError: body or shortcut is no layer; later, their outputs differ in shape.
+
+    Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
+
+    >>> from tinynet import Dense, ReLU
+    >>> Residual([Dense(4, 8), ReLU(), Dense(8, 4)])(np.ones((2, 4), np.float32)).shape
+    (2, 4)
+    """
+
+    def __init__(self, body: Branch, shortcut: Branch | None = None) -> None:
+        self.body = _layer("Residual", body)
+        self.shortcut = None if shortcut is None else _layer("Residual", shortcut)
+
+    def forward(self, x: Array) -> Array:
+        """x: what the body takes -> y: like the body's."""
+        self.check_input(x, "N", ...)
+        past = x if self.shortcut is None else _at("shortcut", self.shortcut, x)
+        through = _at("body", self.body, x)
+        if np.shape(through) != np.shape(past):
+            mend = "; a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
+            raise InputError(
+                f"{self!r} expects its body to give the shape {np.shape(past)}, "
+                f"got {np.shape(through)}{mend if self.shortcut is None else ''}"
+            )
+        y: Array = past + through
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: like y -> dx: like x."""
+        (dy,) = self.recall(dy)
+        past = dy if self.shortcut is None else _at("shortcut", self.shortcut.backward, dy)
+        dx: Array = past + _at("body", self.body.backward, dy)
+        return dx
+
+    def backward_parameters(self, dy: Array) -> None:
+        """As `backward`, without dx and what only dx would need."""
+        (dy,) = self.recall(dy)
+        if self.shortcut is not None:
+            _at("shortcut", self.shortcut.backward_parameters, dy)
+        _at("body", self.body.backward_parameters, dy)
+
+    def __repr__(self) -> str:
+        shortcut = "" if self.shortcut is None else f", shortcut={self.shortcut!r}"
+        return f"Residual({self.body!r}{shortcut})"
+
+
+def _at(place: str, step: Callable[[Any], Any], value: Any) -> Any:
+    """The step of one layer; what it refuses says on which way it stands."""
+    try:
+        return step(value)
+    except InputError as error:
+        error.add_place(place)
+        raise
+
+
+def _sum(arrays: Sequence[Array]) -> Array:
+    total: Array = arrays[0] + arrays[1] if len(arrays) > 1 else arrays[0].copy()
+    for array in arrays[2:]:
+        total += array
+    return total
+
+
+def _layers(who: str, branches: Any) -> tuple[Layer, ...]:
+    if isinstance(branches, Layer) or not isinstance(branches, Iterable):
+        raise InputError(f"{who} expects a list of branches, got {branches!r}")
+    layers = tuple(_layer(who, branch) for branch in branches)
+    if not layers:
+        raise InputError(f"{who} expects at least one branch, got an empty list")
+    return layers
+
+
+def _layer(who: str, branch: Any) -> Layer:
+    if isinstance(branch, list | tuple):
+        return Sequential(branch)
+    if not isinstance(branch, Layer):
+        mend = f": write {branch.__name__}()" if isinstance(branch, type) else ""
+        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{mend}")
+    return branch

@@ -1,0 +1,204 @@
+"""Embeddings turn what has no numbers of its own, words and places, into rows of numbers."""
+
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
+from typing import Any, final
+
+import numpy as np
+
+from tinynet.arguments import InputError, whole_number
+from tinynet.initializers import Fan, Initializer, started
+from tinynet.layer import Layer
+from tinynet.parameter import Array
+
+
+def standard_normal(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+    """Normal with mean 0 and variance 1: the start of an embedding, as in PyTorch.
+
+    >>> float(standard_normal((500, 40), Fan(1, 40), np.random.default_rng(0)).std().round(2))
+    1.0
+    """
+    return rng.standard_normal(shape)
+
+
+def small_normal(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+    """Normal with mean 0 and a standard deviation of 0.02: what is added must not drown x.
+
+    >>> float(small_normal((500, 40), Fan(1, 40), np.random.default_rng(0)).std().round(3))
+    0.02
+    """
+    return 0.02 * rng.standard_normal(shape)
+
+
+@final
+class Embedding(Layer):
+    """y = W[x]: for every id in x its row of W, for x of integers (N, ...) and y (N, ..., D).
+
+    Gradient: a row of dW is the sum of dy over all places where its id stands; integers have no
+    gradient, and dx is None.
+
+    `padding_idx` is an id that says nothing: y is 0 there, whatever stands in its row, and its
+    gradient is 0. The row starts at 0, too. (PyTorch reads the row; the rest is the same.)
+
+    `.weight` is (num_embeddings, embedding_dim), V and D for short. `rng` is a Generator, an int
+    seed, or None for fresh randomness. y has the dtype of the weight.
+
+    Raises:
+        InputError: a size is below 1, padding_idx is no id, an initializer gives another shape, or
+            x is no array of integers from 0 to V - 1.
+
+    >>> layer = Embedding(10, 3, padding_idx=0, rng=0)
+    >>> layer(np.array([[7, 0]])).shape
+    (1, 2, 3)
+    >>> layer(np.array([[7, 0]]))[0, 1]
+    array([0., 0., 0.], dtype=float32)
+    """
+
+    takes_integers = True
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None = None,
+        rng: np.random.Generator | int | None = None,
+        weight_init: Initializer = standard_normal,
+    ) -> None:
+        self.num_embeddings = whole_number("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = whole_number("Embedding", "embedding_dim", embedding_dim)
+        self.padding_idx = padding_idx
+        if padding_idx is not None:
+            self.padding_idx = whole_number("Embedding", "padding_idx", padding_idx, at_least=0)
+            if self.padding_idx >= self.num_embeddings:
+                raise InputError(
+                    f"Embedding expects padding_idx to be an id from 0 to "
+                    f"{self.num_embeddings - 1}, got {padding_idx}"
+                )
+        shape = (self.num_embeddings, self.embedding_dim)
+        # As a product with one-hot rows: of all inputs one is not 0.
+        fan, rng = Fan(1, self.embedding_dim), np.random.default_rng(rng)
+        who = f"Embedding({num_embeddings}, {embedding_dim})"
+        self.weight = started(who, weight_init, shape, fan, rng)
+        if self.padding_idx is not None:
+            self.weight.value[self.padding_idx] = 0
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ...) of integers -> y: (N, ..., D)."""
+        self.check_input(x, "N", ..., integers=True)
+        if x.dtype.kind not in "iu":
+            raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}")
+        if x.size and not (x.min() >= 0 and x.max() < self.num_embeddings):
+            index = tuple(map(int, np.argwhere((x < 0) | (x >= self.num_embeddings))[0]))
+            raise InputError(
+                f"{self!r} expects ids from 0 to {self.num_embeddings - 1}, "
+                f"got {x[index]} at index {index}"
+            )
+        ids = x.astype(np.intp, copy=False)
+        y: Array = self.weight.value.take(ids, axis=0)
+        if self.padding_idx is not None:
+            y[ids == self.padding_idx] = 0
+        self.remember(y, ids)
+        return y
+
+    def backward(self, dy: Array) -> None:
+        """dy: (N, ..., D) -> None: there is no dx."""
+        dy, ids = self.recall(dy)
+        self.weight.grad = np.zeros_like(self.weight.value)
+        if ids.size == 0:
+            return
+        # Equal ids side by side, each run of them one sum. np.add.at does the same, slower, and
+        # one by one in float32, where an id that is everywhere loses digits.
+        ids = ids.ravel()
+        order = ids.argsort(kind="stable")
+        ids = ids[order]
+        starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+        rows = dy.reshape(-1, self.embedding_dim)[order]
+        self.weight.grad[ids[starts]] = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
+        if self.padding_idx is not None:
+            self.weight.grad[self.padding_idx] = 0
+
+    def __repr__(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"Embedding({self.num_embeddings}, {self.embedding_dim}{padding})"
+
+
+@final
+class PositionalEmbedding(Layer):
+    """y[n, t] = x[n, t] + P[t]: every step is told where it stands, for x and y (N, T, D).
+
+    With kind="learned" P is `.weight`, (max_length, embedding_dim), and starts small. With
+    kind="sinusoidal" P[t, 2i] = sin(t / 10000^(2i/D)) and P[t, 2i+1] is the cosine of the same;
+    `.weight` is None then, and `rng` and `weight_init` are not used. T may be anything up to
+    max_length.
+    Gradients: dx = dy, and dP[t] = Σ dy[n, t] over n, 0 for t >= T.
+
+    Raises:
+        InputError: a size is below 1, kind is none of the two, an initializer gives another shape,
+            or x is not (N, T, D) of floats or longer than max_length.
+
+    Source: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser and Polosukhin, "Attention Is
+    All You Need", NeurIPS 2017, section 3.5.
+
+    >>> PositionalEmbedding(8, 2, kind="sinusoidal")(np.zeros((1, 2, 2))).round(3)
+    array([[[0.   , 1.   ],
+            [0.841, 0.54 ]]])
+    """
+
+    def __init__(
+        self,
+        max_length: int,
+        embedding_dim: int,
+        *,
+        kind: str = "learned",
+        rng: np.random.Generator | int | None = None,
+        weight_init: Initializer = small_normal,
+    ) -> None:
+        self.max_length = whole_number("PositionalEmbedding", "max_length", max_length)
+        self.embedding_dim = whole_number("PositionalEmbedding", "embedding_dim", embedding_dim)
+        if kind not in ("learned", "sinusoidal"):
+            raise InputError(
+                f'PositionalEmbedding expects kind to be "learned" or "sinusoidal", got {kind!r}'
+            )
+        self.kind = kind
+        shape = (self.max_length, self.embedding_dim)
+        who = f"PositionalEmbedding({max_length}, {embedding_dim})"
+        fan, rng = Fan(1, self.embedding_dim), np.random.default_rng(rng)
+        self.weight = started(who, weight_init, shape, fan, rng) if kind == "learned" else None
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, T, D) -> y: (N, T, D)."""
+        self.check_input(x, "N", "T", self.embedding_dim)
+        steps = x.shape[1]
+        if steps > self.max_length:
+            raise InputError(
+                f"{self!r} expects x of at most {self.max_length} steps, got {x.shape}"
+            )
+        if self.weight is None:
+            places = _sinusoids(steps, self.embedding_dim)
+        else:
+            places = self.weight.value[:steps]
+        y: Array = x + places.astype(x.dtype, copy=False)
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, T, D) -> dx: (N, T, D)."""
+        (dy,) = self.recall(dy)
+        if self.weight is not None:
+            self.weight.grad = np.zeros_like(self.weight.value)
+            self.weight.grad[: dy.shape[1]] = dy.sum(axis=0, dtype=np.float64)
+        return dy.copy()
+
+    def __repr__(self) -> str:
+        kind = "" if self.kind == "learned" else f", kind={self.kind!r}"
+        return f"PositionalEmbedding({self.max_length}, {self.embedding_dim}{kind})"
+
+
+def _sinusoids(steps: int, size: int) -> Array:
+    """P of the formula, (steps, size), in float64: made anew, it cannot lose digits by a cast."""
+    places: Array = np.empty((steps, size))
+    angles: Any = np.arange(steps)[:, None] / 10_000.0 ** (np.arange(0, size, 2) / size)
+    places[:, 0::2] = np.sin(angles)
+    places[:, 1::2] = np.cos(angles[:, : size // 2])
+    return places

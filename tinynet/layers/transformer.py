@@ -1,0 +1,148 @@
+"""A transformer block: attention between the positions, then a small network at each of them."""
+
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
+
+from typing import Literal, final
+
+import numpy as np
+
+from tinynet.arguments import InputError, finite_number, whole_number
+from tinynet.layer import Layer
+from tinynet.layers.activation import GELU
+from tinynet.layers.attention import MultiHeadAttention, check_padding_mask, head_sizes
+from tinynet.layers.dense import Dense
+from tinynet.layers.dropout import Dropout
+from tinynet.layers.normalization import LayerNorm
+from tinynet.layers.rectifier import ReLU
+from tinynet.parameter import Array
+
+
+@final
+class TransformerBlock(Layer):
+    """h = x + attention(norm1(x)), then y = h + feed_forward(norm2(h)).
+
+    With norm_first=False the norms stand behind the sums, as in the paper:
+    h = norm1(x + attention(x)), then y = norm2(h + feed_forward(h)). In the first form a way
+    without any norm leads from y to x, and deep stacks of blocks train without a warm-up.
+
+    feed_forward(h) = linear2(activation(linear1(h))), at each position by itself, with
+    `dim_feedforward` features in between, 4 · embed_dim by default. `activation` is "gelu" or
+    "relu". Dropout acts on the attention weights, behind the activation, and on both terms that
+    are added. x and y are (N, T, embed_dim); `causal` and `padding_mask` (N, T) are those of
+    `MultiHeadAttention`.
+
+    Gradients: the chain rule through the layers, and at each sum dy goes both ways, so that x gets
+    what comes through the layers plus what comes past them.
+
+    This is PyTorch's TransformerEncoderLayer, and the layers have its names: `.norm1`,
+    `.self_attn`, `.dropout1`, `.norm2`, `.linear1`, `.activation`, `.dropout`, `.linear2`,
+    `.dropout2`; a Dense has its weight the other way round. Other than there the defaults are
+    norm_first=True, "gelu", no dropout and 4 · embed_dim (False, "relu", 0.1 and 2048), and weights
+    start as in each layer by itself. `rng` is a Generator, an int seed, or None for fresh
+    randomness: one stream from which all of the layers draw.
+
+    Raises:
+        InputError: a size is below 1, num_heads does not divide embed_dim, dropout is not a number
+            from 0 to below 1, activation is neither of the two; x or padding_mask is not as above.
+
+    Sources: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; for the norms in front
+    Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020.
+
+    >>> block = TransformerBlock(8, 2, causal=True, rng=0)
+    >>> block(np.ones((4, 3, 8), np.float32)).shape
+    (4, 3, 8)
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        *,
+        dim_feedforward: int | None = None,
+        dropout: float = 0.0,
+        causal: bool = False,
+        norm_first: bool = True,
+        activation: Literal["gelu", "relu"] = "gelu",
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        who = "TransformerBlock"
+        self.embed_dim, self.num_heads = e, _ = head_sizes(who, embed_dim, num_heads)
+        width = 4 * e if dim_feedforward is None else dim_feedforward
+        self.dim_feedforward = whole_number(who, "dim_feedforward", width)
+        self.rate = finite_number(who, "dropout", dropout, at_least=0, below=1)
+        if activation not in ("gelu", "relu"):
+            raise InputError(f'{who} expects activation to be "gelu" or "relu", got {activation!r}')
+        self.norm_first = bool(norm_first)
+        rng = np.random.default_rng(rng)
+
+        self.norm1 = LayerNorm(e)
+        self.self_attn = MultiHeadAttention(
+            e, self.num_heads, dropout=self.rate, causal=causal, rng=rng
+        )
+        self.dropout1 = Dropout(self.rate, rng=rng)
+        self.norm2 = LayerNorm(e)
+        self.linear1 = Dense(e, self.dim_feedforward, rng=rng)
+        self.activation: Layer = GELU() if activation == "gelu" else ReLU()
+        self.dropout = Dropout(self.rate, rng=rng)
+        self.linear2 = Dense(self.dim_feedforward, e, rng=rng)
+        self.dropout2 = Dropout(self.rate, rng=rng)
+
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
+        """x: (N, T, E), padding_mask: (N, T) -> y: (N, T, E)."""
+        self.check_input(x, "N", "T", self.embed_dim)
+        if padding_mask is not None:
+            check_padding_mask(self, padding_mask, x)
+        y: Array
+        if self.norm_first:
+            h = x + self._attention(self.norm1(x), padding_mask)
+            y = h + self._feed_forward(self.norm2(h))
+        else:
+            h = self.norm1(x + self._attention(x, padding_mask))
+            y = self.norm2(h + self._feed_forward(h))
+        self.remember(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, T, E) -> dx: (N, T, E)."""
+        (dy,) = self.recall(dy)
+        dx: Array
+        if self.norm_first:
+            dh = dy + self.norm2.backward(self._feed_forward_backward(dy))
+            dx = dh + self.norm1.backward(self._attention_backward(dh))
+        else:
+            dsum = self.norm2.backward(dy)
+            dh = dsum + self._feed_forward_backward(dsum)
+            dsum = self.norm1.backward(dh)
+            dx = dsum + self._attention_backward(dsum)
+        return dx
+
+    def _attention(self, x: Array, padding_mask: Array | None) -> Array:
+        y: Array = self.dropout1(self.self_attn(x, padding_mask=padding_mask))
+        return y
+
+    def _attention_backward(self, dy: Array) -> Array:
+        dx: Array = self.self_attn.backward(self.dropout1.backward(dy))
+        return dx
+
+    def _feed_forward(self, h: Array) -> Array:
+        inside = self.dropout(self.activation(self.linear1(h)))
+        y: Array = self.dropout2(self.linear2(inside))
+        return y
+
+    def _feed_forward_backward(self, dy: Array) -> Array:
+        dinside = self.linear2.backward(self.dropout2.backward(dy))
+        return self.linear1.backward(self.activation.backward(self.dropout.backward(dinside)))
+
+    def __repr__(self) -> str:
+        given = [f"{self.embed_dim}, {self.num_heads}"]
+        if self.dim_feedforward != 4 * self.embed_dim:
+            given.append(f"dim_feedforward={self.dim_feedforward}")
+        if self.rate:
+            given.append(f"dropout={self.rate:.6g}")
+        if self.self_attn.causal:
+            given.append("causal=True")
+        if not self.norm_first:
+            given.append("norm_first=False")
+        if isinstance(self.activation, ReLU):
+            given.append('activation="relu"')
+        return f"TransformerBlock({', '.join(given)})"

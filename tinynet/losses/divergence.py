@@ -1,0 +1,80 @@
+"""Divergence: how far one distribution is from another."""
+
+from typing import final
+
+import numpy as np
+
+from tinynet.arguments import InputError
+from tinynet.layer import Layer
+from tinynet.losses.settings import call, demand_reduction, one_of
+from tinynet.losses.targets import ROUNDING, check_same_shape
+from tinynet.parameter import Array
+
+
+@final
+class KLDivergence(Layer):
+    """L = mean over N of Σ t (log t - x), in nats, for log-probabilities x (N, ...).
+
+    x is what a log-softmax gives, and not probabilities or logits. Targets t: probabilities of the
+    shape of x or, with log_target=True, their logarithms. 0 · log 0 is 0.
+    Gradient: dx = -t / N, and -t with reduction="sum".
+
+    It is `KLDivLoss` of PyTorch with reduction="batchmean", which there is not the default: the
+    mean is over samples, the entries of axis 0, and not over all entries.
+
+    Raises:
+        InputError: settings out of range, no float x (N, ...), or targets of another shape, below
+            0 or, as logarithms, above 0.
+
+    Source: Kullback and Leibler, "On Information and Sufficiency", Annals of Mathematical
+    Statistics 22(1), 1951.
+
+    >>> loss = KLDivergence()
+    >>> x, t = np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]])
+    >>> round(loss(x, t), 4)  # ln 2
+    0.6931
+    >>> loss.backward()
+    array([[-1., -0.]])
+    """
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        self.reduction = demand_reduction("KLDivergence", reduction)
+        self.log_target = one_of("KLDivergence", "log_target", log_target, (True, False))
+
+    def forward(self, prediction: Array, targets: Array) -> float:
+        """prediction: (N, ...), targets: (N, ...) -> the loss."""
+        self._check(prediction, targets)
+        # In float64: near its best a divergence is a small difference of large logarithms.
+        t = targets.astype(np.float64, copy=False)
+        if self.log_target:
+            t, log_t = np.exp(t), t
+        else:
+            log_t = np.log(t, where=t > 0, out=np.zeros_like(t))
+        size = len(prediction) if self.reduction == "mean" else 1
+        gap = np.subtract(log_t, prediction, where=t > 0, out=np.zeros_like(t))
+        loss = float((t * gap).sum()) / size
+        self.remember(loss, (t / -size).astype(prediction.dtype))
+        return loss
+
+    def backward(self) -> Array:
+        """Returns dprediction: (N, ...)."""
+        _, dprediction = self.recall(1.0)
+        result: Array = dprediction
+        return result
+
+    def _check(self, prediction: Array, targets: Array) -> None:
+        check_same_shape(self, prediction, targets)
+        if self.log_target:
+            wrong, wanted = ~(targets <= ROUNDING), "logarithms of probabilities, at most 0"
+            mend = "; log_target=False takes probabilities"
+        else:
+            wrong, wanted = ~(targets >= 0), "probabilities, at least 0"
+            mend = "; log_target=True takes their logarithms"
+        if wrong.any():
+            at = tuple(map(int, np.argwhere(wrong)[0]))
+            raise InputError(
+                f"{self!r} expects targets to be {wanted}, got {targets[at]} at index {at}{mend}"
+            )
+
+    def __repr__(self) -> str:
+        return call(self)

@@ -1,0 +1,79 @@
+"""Margin losses: the score of the right class is to be ahead of all others."""
+
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tinynet.arguments import finite_number
+from tinynet.layer import Layer
+from tinynet.losses.settings import call, class_weight, demand_reduction, one_of
+from tinynet.losses.targets import check_labels, check_logits
+from tinynet.parameter import Array
+
+
+@final
+class Hinge(Layer):
+    """L = mean over N of weight[y] Σ_{j≠y} max(0, margin - z[y] + z[j])ᵖ / C, for logits z (N, C).
+
+    Targets y: integer labels (N,), each in 0..C-1. A class that is behind the right one by
+    `margin` or more costs nothing; p is 1 or 2. `weight` has one number for each class, and the
+    mean divides by N all the same.
+    Gradient: with g[j] = weight[y] p max(0, ...)ᵖ⁻¹ / (C N) for each class j that costs
+    something, dz[j] = g[j] and dz[y] = -Σⱼ g[j]. Where the gap is the margin, g is 0.
+
+    It is `MultiMarginLoss` of PyTorch, with margin before p. `.weight` is an array (C,), or None.
+
+    Raises:
+        InputError: settings out of range, no float logits (N, C), or other targets.
+
+    Source: Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition",
+    ESANN 1999: the sum over the classes, here as their mean.
+
+    >>> loss = Hinge()
+    >>> loss(np.array([[2.0, 1.5, 0.0, -1.0]]), np.array([0]))  # 0.5 / 4
+    0.125
+    >>> loss.backward()
+    array([[-0.25,  0.25,  0.  ,  0.  ]])
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: int = 1,
+        weight: ArrayLike | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        self.margin = finite_number("Hinge", "margin", margin)
+        self.p = one_of("Hinge", "p", p, (1, 2))
+        self.weight = class_weight("Hinge", weight)
+        self.reduction = demand_reduction("Hinge", reduction)
+
+    def forward(self, logits: Array, targets: Array) -> float:
+        """logits: (N, C), targets: (N,) -> the loss."""
+        check_logits(self, logits, self.weight, "N", "C")
+        check_labels(self, targets, logits.shape)
+        n, classes = logits.shape
+        rows, size = np.arange(n), classes * (n if self.reduction == "mean" else 1)
+        lacking = logits - logits[rows, targets, None] + self.margin  # (N, C)
+        lacking[rows, targets] = 0  # the right class need not be ahead of itself
+        np.maximum(lacking, 0, out=lacking)
+        if self.p == 1:
+            losses, dlogits = lacking, (lacking > 0).astype(logits.dtype)
+        else:
+            losses, dlogits = np.square(lacking, dtype=np.float64), 2 * lacking
+        counts = np.ones(n) if self.weight is None else self.weight[targets]
+        dlogits *= (counts / size)[:, None].astype(logits.dtype)
+        dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
+        loss: float = float(losses.sum(axis=1, dtype=np.float64) @ counts) / size
+        self.remember(loss, dlogits)
+        return loss
+
+    def backward(self) -> Array:
+        """Returns dlogits: (N, C)."""
+        _, dlogits = self.recall(1.0)
+        result: Array = dlogits
+        return result
+
+    def __repr__(self) -> str:
+        return call(self)

@@ -1,0 +1,141 @@
+"""Targets are checked before a loss is made of them: a sentence names the slip that is likely."""
+
+from types import EllipsisType
+from typing import NoReturn
+
+import numpy as np
+
+from tinynet.arguments import InputError
+from tinynet.layer import Layer
+from tinynet.parameter import Array
+
+ROUNDING = 1e-3  # how far the sum of a row of probabilities may be from 1
+
+ONE_COLUMN = (
+    "; one column is one class: BinaryCrossEntropy takes 0 and 1, or give the last layer 2 outputs"
+)
+
+Shape = tuple[int, ...]
+
+
+def check_class_targets(
+    loss: Layer, logits: Array, targets: Array, weight: Array | None, ignore_index: int
+) -> bool:
+    """Refuses all but logits (N, ..., C) with labels (N, ...) or probability rows (N, ..., C).
+
+    Returns whether there may be labels to ignore.
+    """
+    check_logits(loss, logits, weight, "N", ..., "C")
+    shape = logits.shape
+    # A last axis of 1, where there are more classes, is that of labels with an axis too many.
+    many = isinstance(targets, np.ndarray) and targets.ndim == len(shape)
+    if many and not targets.shape[-1] == 1 < shape[-1]:
+        _check_rows(loss, targets, shape)
+        return False
+    low, high = check_labels(loss, targets, shape, ignore_index)
+    return low <= ignore_index <= high
+
+
+def check_logits(
+    loss: Layer, logits: Array, weight: Array | None, *pattern: int | str | EllipsisType
+) -> None:
+    """Refuses logits of another shape, without a row or class, or of more classes than weights."""
+    loss.check_input(logits, *pattern, name="logits")
+    if logits.size == 0:
+        raise InputError(f"{loss!r} expects at least one row and class, got {logits.shape}")
+    if weight is not None and len(weight) != logits.shape[-1]:
+        raise InputError(
+            f"{loss!r} expects as many classes as it has weights, {len(weight)}, "
+            f"got logits of shape {logits.shape}"
+        )
+
+
+def check_labels(
+    loss: Layer, labels: Array, shape: Shape, ignore_index: int | None = None
+) -> tuple[int, int]:
+    """Refuses all but integers from 0 to C - 1, one for each row of logits of this shape.
+
+    Labels that are `ignore_index` pass. Returns the smallest and the largest.
+    """
+    # A quick look, in every step of a training; what is wrong is found out when something is.
+    whole = isinstance(labels, np.ndarray) and labels.dtype.kind in "iu"
+    if not whole or labels.shape != shape[:-1]:
+        _refuse_labels(loss, labels, shape)
+    classes, low, high = shape[-1], int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
+        wrong = ~ignored & ((labels < 0) | (labels >= classes))
+        if wrong.any():
+            mend = _label_range_mend(labels[~ignored], classes)
+            at, place = _first(wrong)
+            raise InputError(
+                f"{loss!r} expects labels from 0 to {classes - 1}, "
+                f"got {labels[at]} at index {place}{mend}"
+            )
+    return low, high
+
+
+def check_same_shape(
+    loss: Layer, prediction: Array, targets: Array, name: str = "prediction"
+) -> None:
+    """Refuses all but a prediction (N, ...) and as many targets, which nothing would broadcast."""
+    loss.check_input(prediction, "N", ..., name=name)
+    if prediction.size == 0:
+        raise InputError(f"{loss!r} expects at least one entry, got {prediction.shape}")
+    loss.check_input(targets, ..., name="targets", integers=True)
+    if targets.shape != prediction.shape:
+        wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
+        mend = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
+        if name == "logits" and targets.shape == prediction.shape[:-1] and not mend:
+            mend = "; SoftmaxCrossEntropy takes labels"
+        raise InputError(
+            f"{loss!r} expects targets of the shape of the {name}, {prediction.shape}, "
+            f"got {targets.shape}{mend}"
+        )
+
+
+def _check_rows(loss: Layer, rows: Array, shape: Shape) -> None:
+    loss.check_input(rows, *shape, name="probability rows", integers=True)
+    sums = rows.sum(axis=-1)
+    # Written so that NaN is refused, too.
+    if not (rows.min() >= 0 and abs(sums - 1).max() <= ROUNDING):
+        at, place = _first(~((rows >= 0).all(axis=-1) & (abs(sums - 1) <= ROUNDING)))
+        raise InputError(
+            f"{loss!r} expects probability rows, each >= 0 with sum 1, "
+            f"got {rows[at]} at row {place}{ONE_COLUMN if shape[-1] == 1 else ''}"
+        )
+
+
+def _refuse_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
+    loss.check_input(labels, ..., name="labels", integers=True)
+    if labels.shape != shape[:-1]:
+        mend = _label_shape_mend(labels.shape, shape)
+        raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{mend}")
+    whole = labels.dtype.kind == "b" or (labels == np.floor(labels)).all()
+    mend = "; labels.astype(int) makes integers of them" if whole else ""
+    raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{mend}")
+
+
+def _label_shape_mend(came: Shape, logits: Shape) -> str:
+    wanted = logits[:-1]
+    if came == logits:
+        return "; labels.argmax(axis=-1) makes labels of one-hot rows"
+    if [size for size in came if size != 1] == [size for size in wanted if size != 1]:
+        return f"; labels.{'ravel()' if len(wanted) == 1 else f'reshape{wanted}'} gives it"
+    if came == (logits[0], *logits[2:]):
+        return "; classes belong on the last axis: np.moveaxis(logits, 1, -1) puts them there"
+    return ""
+
+
+def _label_range_mend(labels: Array, classes: int) -> str:
+    if classes == 1:
+        return ONE_COLUMN
+    if labels.min() >= 1 and labels.max() == classes:
+        return "; classes count from 0: subtract 1 from the labels"
+    return ""
+
+
+def _first(wrong: Array) -> tuple[Shape, int | Shape]:
+    """The index of the first True, and how to say it."""
+    at = tuple(map(int, np.argwhere(wrong)[0]))
+    return at, at[0] if len(at) == 1 else at
