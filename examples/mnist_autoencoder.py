@@ -73,6 +73,13 @@ def to_itself(images: Array, _: Array, _rng: np.random.Generator) -> tuple[Array
     return images, images.astype(np.float32) / 255
 
 
+def mean_image_loss(train: Array, test: Array) -> float:
+    """The loss of drawing the mean of all training images, whatever the test image is."""
+    mean = np.clip(train.mean(axis=0) / 255, 1e-6, 1 - 1e-6)
+    logits = np.broadcast_to(np.log(mean / (1 - mean)), test.shape)
+    return float(BinaryCrossEntropy()(logits, test / 255))
+
+
 def reconstructions(images: Array, drawn: Array) -> Figure:
     """Digits as they are, and below each what came out."""
     figure, axes = plt.subplots(2, len(images), figsize=(len(images), 2.4), layout="constrained")
@@ -152,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network.summary(train.images[:1])
     trainer = train_network(network, train, options)
     figures = trainer.evaluate(*to_itself(test.images, test.labels, rng))
-    mean = train.images.mean(axis=0) / 255
-    always = Rescale(0).predict(test.images) + np.log(mean.clip(1e-6) / (1 - mean).clip(1e-6))
-    baseline = BinaryCrossEntropy()(always.astype(np.float32), test.images / np.float32(255))
+    baseline = mean_image_loss(train.images, test.images)
     print(f"test loss {figures['loss']:.4f}, of the mean image {baseline:.4f}, in nats per pixel")
     codes = encoder.predict(test.images)
     few = test.images[:SHOWN]

@@ -76,6 +76,7 @@ DENSE = Dense(784, 10)
         (Steps(5), (9, 5), "a single sample is a batch of one: x[None]"),
         (Steps(5), (2, 9, 6), "in_channels=6 would take it"),
         (Steps(5), (2, 9), ""),
+        (Steps(1), (2, 9), "Reshape((9, 1)) before it gives every step its one feature"),
         (
             Steps(5),
             (2, 3, 4, 6),

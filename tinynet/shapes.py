@@ -88,6 +88,8 @@ def probably_meant(layer: Any, pattern: Pattern, got: Shape) -> str:
         if side and got[1] == size * side**2:
             return f"Reshape(({size}, {side}, {side})) before it makes images of the rows"
     elif pattern[-1] == size:
+        if len(pattern) == 3 and len(got) == 2 and size == 1:
+            return f"Reshape(({got[1]}, 1)) before it gives every step its one feature"
         if len(got) > 2 and math.prod(got[1:]) == size:
             return f"Flatten() before it makes rows of {size}"
         if len(got) == 2 and got[0] == size:

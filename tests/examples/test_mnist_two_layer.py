@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from idx_files import IMAGES, LABELS, idx_bytes, write_folder
+from idx_files import IMAGES, LABELS, write_folder
 
 from tinynet import check_gradients
-from tinynet.datasets import Digits, load_mnist
+from tinynet.datasets import Digits
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
 PICTURES = [
@@ -46,20 +46,6 @@ def example() -> ModuleType:
     sys.modules["mnist_two_layer"] = module
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def mnist() -> tuple[Digits, Digits]:
-    return load_mnist()
-
-
-@pytest.fixture(scope="module")
-def data(mnist: tuple[Digits, Digits], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("slice")
-    for part, digits, n in zip(("train", "t10k"), mnist, (3000, 500), strict=True):
-        (folder / f"{part}-{IMAGES}").write_bytes(idx_bytes(digits.images[:n]))
-        (folder / f"{part}-{LABELS}").write_bytes(idx_bytes(digits.labels[:n]))
-    return folder
 
 
 Run = Callable[..., list[str]]

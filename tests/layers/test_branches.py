@@ -211,18 +211,23 @@ class TestRefusals:
     def test_branches_that_do_not_meet(self) -> None:
         x = np.ones((2, 4), np.float32)
         with pytest.raises(
-            InputError, match=r"branches of one output shape, got \(2, 3\), \(2, 1\)$"
+            InputError, match=r"branches of one output shape, got samples of shape \(3,\), \(1,\)$"
         ):
             Sum([Dense(4, 3), Dense(4, 1)])(x)
-        with pytest.raises(InputError, match=r"along axis 2 alone, got \(2, 3, 1\), \(2, 1, 1\)$"):
+        with pytest.raises(
+            InputError, match=r"along axis 2 alone, got samples of shape \(3, 1\), \(1, 1\)$"
+        ):
             Concatenate([Select3(), Select1()], axis=2)(np.ones((2, 4, 1)))
         with pytest.raises(InputError) as error:
             Residual([Dense(4, 3)])(x)
         assert str(error.value) == (
-            "Residual(Sequential([Dense(4, 3)])) expects its body to give the shape (2, 4), "
-            "got (2, 3); a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
+            "Residual(Sequential([Dense(4, 3)])) expects its body to give samples of shape "
+            "(4,), got samples of shape (3,); a shortcut, such as a Dense or a 1x1 Conv2D, "
+            "brings x there"
         )
-        with pytest.raises(InputError, match=r"to give the shape \(2, 2\), got \(2, 3\)$"):
+        with pytest.raises(
+            InputError, match=r"give samples of shape \(2,\), got samples of shape \(3,\)$"
+        ):
             Residual(Dense(4, 3), Dense(4, 2))(x)
 
     def test_parts_that_are_not_there(self) -> None:
@@ -233,14 +238,16 @@ class TestRefusals:
             Parallel([ReLU()], sizes=[1, 2])
         with pytest.raises(InputError, match=r"^Parallel expects each size to be a whole number"):
             Parallel([ReLU()], sizes=[0])
-        with pytest.raises(InputError, match=r"x to have 4 entries along axis 1, got \(2, 5\)$"):
+        with pytest.raises(
+            InputError, match=r"x to have 4 entries along axis 1, got samples of shape \(5,\)$"
+        ):
             Parallel([ReLU(), ReLU()], sizes=[1, 3])(x)
         with pytest.raises(
-            InputError, match=r"a multiple of 2 entries along axis 1, got \(2, 5\)$"
+            InputError, match=r"a multiple of 2 entries along axis 1, got samples of shape \(5,\)$"
         ):
             Parallel([ReLU(), ReLU()])(x)
         with pytest.raises(
-            InputError, match=r"a multiple of 2 entries along axis 2, got \(2, 5\)$"
+            InputError, match=r"a multiple of 2 entries along axis 2, got samples of shape \(5,\)$"
         ):
             Parallel([ReLU(), ReLU()], axis=2)(x)
 

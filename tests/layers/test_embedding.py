@@ -116,6 +116,10 @@ class TestEmbedding:
             (np.array([0, -1, 9]), r"ids from 0 to 3, got -1 at index \(1,\)$"),
             (np.array([0.0, 1.0]), r"x of an integer dtype, got float64$"),
             (np.array([True]), r"x of an integer dtype, got bool$"),
+            (
+                np.zeros((2, 3, 4)),
+                r"x of an integer dtype, got float64; x\.argmax\(axis=-1\) makes ids of one-hot ",
+            ),
             (np.array(2), r"x of shape \(N, \.\.\.\), got \(\)"),
             ([1, 2], r"x to be a NumPy array, got list$"),
         ],
@@ -226,7 +230,7 @@ class TestPositionalEmbedding:
         layer = PositionalEmbedding(3, 2)
         with pytest.raises(
             InputError,
-            match=r"^PositionalEmbedding\(3, 2\) expects x of at most 3 steps, got \(1, 4, 2\)$",
+            match=r"^PositionalEmbedding\(3, 2\) expects x of at most 3 steps, got 4$",
         ):
             layer(np.zeros((1, 4, 2)))
         with pytest.raises(InputError, match=r"expects x of shape \(N, T, 2\), got \(1, 3, 5\)"):

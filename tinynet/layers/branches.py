@@ -92,8 +92,9 @@ class Sum(Branches):
         """Their sum."""
         for y in ys[1:]:
             if np.shape(y) != np.shape(ys[0]):
-                shapes = ", ".join(str(np.shape(y)) for y in ys)
-                raise InputError(f"{self!r} expects branches of one output shape, got {shapes}")
+                raise InputError(
+                    f"{self!r} expects branches of one output shape, got {_samples(ys)}"
+                )
         return _sum(ys)
 
     def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
@@ -113,9 +114,9 @@ class _Joined(Branches):
         try:
             return np.concatenate(ys, axis=self.axis)
         except ValueError:  # what differs is another axis, or the number of axes
-            shapes = ", ".join(str(np.shape(y)) for y in ys)
             raise InputError(
-                f"{self!r} expects outputs that differ along axis {self.axis} alone, got {shapes}"
+                f"{self!r} expects outputs that differ along axis {self.axis} alone, "
+                f"got {_samples(ys)}"
             ) from None
 
     def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
@@ -181,7 +182,7 @@ class Parallel(_Joined):
         if not width or sum(sizes) != width:
             wanted = f"{sum(sizes)} entries" if self.sizes else f"a multiple of {count} entries"
             raise InputError(
-                f"{self!r} expects x to have {wanted} along axis {axis}, got {x.shape}"
+                f"{self!r} expects x to have {wanted} along axis {axis}, got {_samples([x])}"
             )
         return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
@@ -224,8 +225,8 @@ class Residual(Layer):
         if np.shape(through) != np.shape(past):
             mend = "; a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
             raise InputError(
-                f"{self!r} expects its body to give the shape {np.shape(past)}, "
-                f"got {np.shape(through)}{mend if self.shortcut is None else ''}"
+                f"{self!r} expects its body to give {_samples([past])}, "
+                f"got {_samples([through])}{mend if self.shortcut is None else ''}"
             )
         y: Array = past + through
         self.remember(y)
@@ -257,6 +258,11 @@ def _at(place: str, step: Callable[[Any], Any], value: Any) -> Any:
     except InputError as error:
         error.add_place(place)
         raise
+
+
+def _samples(arrays: Sequence[Any]) -> str:
+    """The shapes of one sample: of an empty batch they tell as much as of a full one."""
+    return f"samples of shape {', '.join(str(np.shape(array)[1:]) for array in arrays)}"
 
 
 def _sum(arrays: Sequence[Array]) -> Array:

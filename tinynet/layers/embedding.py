@@ -87,7 +87,9 @@ class Embedding(Layer):
         """x: (N, ...) of integers -> y: (N, ..., D)."""
         self.check_input(x, "N", ..., integers=True)
         if x.dtype.kind not in "iu":
-            raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}")
+            one_hot = x.ndim > 2 and x.shape[-1] == self.num_embeddings
+            mend = "; x.argmax(axis=-1) makes ids of one-hot rows" if one_hot else ""
+            raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}{mend}")
         if x.size and not (x.min() >= 0 and x.max() < self.num_embeddings):
             index = tuple(map(int, np.argwhere((x < 0) | (x >= self.num_embeddings))[0]))
             raise InputError(
@@ -171,9 +173,7 @@ class PositionalEmbedding(Layer):
         self.check_input(x, "N", "T", self.embedding_dim)
         steps = x.shape[1]
         if steps > self.max_length:
-            raise InputError(
-                f"{self!r} expects x of at most {self.max_length} steps, got {x.shape}"
-            )
+            raise InputError(f"{self!r} expects x of at most {self.max_length} steps, got {steps}")
         if self.weight is None:
             places = _sinusoids(steps, self.embedding_dim)
         else:

@@ -173,10 +173,13 @@ class Select(Layer):
     def _place(self, shape: tuple[int, ...]) -> tuple[int | slice, ...]:
         axis = self.axis + len(shape) * (self.axis < 0)
         if not 0 < axis < len(shape):
-            raise InputError(f"{self!r} expects x to have an axis {self.axis}, got {shape}")
+            raise InputError(
+                f"{self!r} expects x to have an axis {self.axis}, got {len(shape)} axes"
+            )
         if not isinstance(self.index, slice) and not -shape[axis] <= self.index < shape[axis]:
             raise InputError(
-                f"{self!r} expects x to have an entry {self.index} along axis {axis}, got {shape}"
+                f"{self!r} expects x to have an entry {self.index} along axis {axis}, "
+                f"got samples of shape {shape[1:]}"
             )
         return (*(slice(None),) * axis, self.index)
 
