@@ -1,10 +1,13 @@
 """What a user's first import meets."""
 
+import inspect
 import subprocess
 import sys
 from importlib.metadata import packages_distributions, version
+from pathlib import Path
 
 import tinynet
+from tinynet import SGD, Dense, ReLU, Sequential, SoftmaxCrossEntropy
 
 
 def python(code: str) -> str:
@@ -35,6 +38,17 @@ def test_training_and_checking_work_where_no_extra_is_installed() -> None:
         "print(len(check_gradients(Dense(2, 3), np.eye(2))))"
     )
     assert out.split() == ["True", "3"]
+
+
+def test_the_core_stays_small() -> None:
+    # What a beginner reads first, docstrings included.
+    core = (Dense, ReLU, SoftmaxCrossEntropy, Sequential, SGD)
+    assert sum(len(inspect.getsource(kind).splitlines()) for kind in core) <= 400
+    root = Path(tinynet.__file__).parent
+    files = [*(root / "layers").glob("*.py"), *(root / "losses").glob("*.py")]
+    assert len(files) > 20
+    for path in files:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path.name
 
 
 def test_every_public_name_can_be_imported() -> None:

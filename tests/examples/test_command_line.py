@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import command_line
 import matplotlib.pyplot as plt
@@ -90,14 +91,14 @@ def test_help_tells_the_default_of_every_option(
     with pytest.raises(SystemExit):
         importlib.import_module(name).parse(["--help"])
     text = capsys.readouterr().out.partition("options:")[2]
-    options = [entry for entry in text.split("  --")[1:]]
+    options = text.split("  --")[1:]
     assert len(options) >= 3
     assert all("(default" in " ".join(option.split()) for option in options)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_runs_as_a_program(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = []
+    ran: list[Any] = []
     monkeypatch.setattr(command_line, "run", ran.append)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert [main.__name__ for main in ran] == ["main"]

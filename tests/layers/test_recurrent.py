@@ -399,6 +399,7 @@ def test_in_evaluation_no_memory_is_held(kind: Any) -> None:
     layer = kind(3, 4, rng=0)
     layer.predict(np.ones((6, 5, 3)))
     assert layer._memory == {}
+    assert all(array.base is None for array in layer._final)
     layer(np.ones((2, 5, 3)))
     held = {name: id(array) for name, array in layer._memory.items()}
     layer(np.zeros((2, 5, 3)))

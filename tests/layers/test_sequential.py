@@ -278,6 +278,25 @@ class TestChain:
         with pytest.raises(IndexError):
             model[5]
 
+    def test_a_slice_is_a_chain_of_the_same_layers(self, model: Sequential) -> None:
+        head = model[:3]
+        assert isinstance(head, Sequential)
+        assert list(head) == list(model)[:3]
+        assert list(model[::-1]) == list(model)[::-1]
+        assert head(BYTES).tolist() == model.walk(BYTES)[2][2].tolist()
+        with pytest.raises(InputError, match=r"^Sequential expects at least one layer, got an emp"):
+            model[5:]
+
+    def test_a_sum_is_one_chain_of_the_layers_of_both(self, model: Sequential) -> None:
+        whole = model[:2] + model[2:]
+        assert list(whole) == list(model)
+        assert whole.parameters() == model.parameters()
+        other: Any = [ReLU()]
+        with pytest.raises(TypeError, match="unsupported operand"):
+            model + other
+        with pytest.raises(InputError, match=r"at layers\.0 and again at layers\.1"):
+            model[:1] + model[:1]
+
     def test_names_parameters_by_place(self) -> None:
         model = Sequential([Dense(1, 1), Sequential([ReLU(), Dense(1, 1, bias=False)])])
         assert [name for name, _ in model.named_parameters()] == [

@@ -62,8 +62,9 @@ class BinaryCrossEntropy(Layer):
         small, large = z / (1 + z), 1 / (1 + z)  # sigmoids of -|logits| and of |logits|
         negative = logits < 0
         # -log(1 / (1 + exp(-x))) is log(1 + exp(-|x|)) + max(-x, 0).
-        surprise_of_yes = np.log1p(z) + np.maximum(-logits, 0)
-        surprise_of_no = np.log1p(z) + np.maximum(logits, 0)
+        least = np.log1p(z)  # what even a right answer costs
+        surprise_of_yes = least + np.maximum(-logits, 0)
+        surprise_of_no = least + np.maximum(logits, 0)
         losses = yes * surprise_of_yes + no * surprise_of_no
         dlogits = no * np.where(negative, small, large) - yes * np.where(negative, large, small)
         dlogits *= 1 / size
