@@ -23,6 +23,7 @@ def test_anything_else_is_refused_with_both_values(value: Any) -> None:
 def test_the_bound_itself_passes() -> None:
     assert whole_number("SGD", "n", 5, at_least=5) == 5
     assert finite_number("SGD", "rate", 0, at_least=0) == 0.0
+    assert finite_number("BatchNorm", "momentum", 1, at_most=1) == 1.0
 
 
 def test_just_below_the_upper_bound_passes() -> None:
@@ -56,6 +57,9 @@ def test_the_sentence_names_the_bound() -> None:
         (1.5, {"at_least": 0, "below": 1}, ">= 0 and < 1"),
         (-0.5, {"at_least": 0, "below": 1}, ">= 0 and < 1"),
         (float("nan"), {"at_least": 0, "below": 1}, ">= 0 and < 1"),
+        (1.5, {"at_least": 0, "at_most": 1}, ">= 0 and <= 1"),
+        (-0.5, {"at_least": 0, "at_most": 1}, ">= 0 and <= 1"),
+        (float("inf"), {"at_most": 1}, "<= 1"),
         (2.5, {"below": 2.5}, "< 2.5"),
         (-float("inf"), {"below": 2.5}, "< 2.5"),
     ],

@@ -29,7 +29,8 @@ def shipped(base: type[Layer] = Layer) -> Iterator[type[Layer]]:
     for layer in base.__subclasses__():
         # What stands beside the layers, in gradcheck, wraps what others wrote.
         ships = layer.__module__.startswith("tinynet.") and "gradcheck" not in layer.__module__
-        if ships and not inspect.isabstract(layer):  # what some layers share is no layer yet
+        # What some layers share is no layer yet.
+        if ships and not (inspect.isabstract(layer) or layer.__name__.startswith("_")):
             yield layer
         yield from shipped(layer)
 

@@ -34,7 +34,13 @@ def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
 
 
 def finite_number(
-    who: str, name: str, value: Any, *, at_least: float = -math.inf, below: float = math.inf
+    who: str,
+    name: str,
+    value: Any,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
 ) -> float:
     """Returns `value` as a float, or raises InputError if it is not finite or out of bounds.
 
@@ -46,10 +52,10 @@ def finite_number(
         number = math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not (math.isfinite(number) and at_least <= number < below):
-        lower = "" if at_least == -math.inf else f" >= {at_least:g}"
-        upper = "" if below == math.inf else f"{' and' if lower else ''} < {below:g}"
-        raise InputError(f"{who} expects {name} to be a finite number{lower}{upper}, got {value!r}")
+    if not (math.isfinite(number) and at_least <= number <= at_most and number < below):
+        bounds = [(">=", at_least), ("<=", at_most), ("<", below)]
+        words = " and".join(f" {sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
+        raise InputError(f"{who} expects {name} to be a finite number{words}, got {value!r}")
     return number
 
 

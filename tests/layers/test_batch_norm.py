@@ -133,6 +133,9 @@ class TestInTraining:
         if tracks:
             assert buffers(layer) == ([0] * 3, [1] * 3, 0)
             assert layer.eval()(np.ones(shape)).shape == shape
+        else:
+            with pytest.raises(InputError, match=r"than one value per channel, got x of shape"):
+                layer.eval()(np.ones(shape))
 
     def test_a_forward_that_fails_changes_nothing(self) -> None:
         layer = BatchNorm(2)
@@ -330,9 +333,9 @@ class TestBuffers:
     [
         ((0,), r"num_features to be a whole number >= 1, got 0"),
         ((2, -1.0), r"eps to be a finite number >= 0, got -1\.0"),
-        ((2, 1e-5, -0.1), r"momentum to be a finite number >= 0, got -0\.1"),
-        ((2, 1e-5, "0.1"), r"momentum to be a finite number >= 0, got '0\.1'"),
-        ((2, 1e-5, 1.5), r"momentum to be None or a number <= 1, got 1\.5"),
+        ((2, 1e-5, -0.1), r"momentum to be a finite number >= 0 and <= 1, got -0\.1"),
+        ((2, 1e-5, "0.1"), r"momentum to be a finite number >= 0 and <= 1, got '0\.1'"),
+        ((2, 1e-5, 1.5), r"momentum to be a finite number >= 0 and <= 1, got 1\.5"),
     ],
 )
 def test_refuses_other_arguments(arguments: Any, sentence: str) -> None:

@@ -208,6 +208,19 @@ class TestRefusals:
         with pytest.raises(InputError, match=rf"^{kind.__name__} expects an axis of a sample, got"):
             kind([ReLU()], axis=0)
 
+    def test_the_axis_of_the_batch_counted_from_the_end(self) -> None:
+        x = np.ones((2, 4), np.float32)
+        with pytest.raises(
+            InputError, match=r"a sample has axis -2, got samples of shape \(3,\), \(3,\)$"
+        ):
+            Concatenate([Dense(4, 3), Dense(4, 3)], axis=-2)(x)
+        with pytest.raises(InputError, match=r"a sample has axis 2, got samples of shape \(4,\)$"):
+            Concatenate([ReLU()], axis=2)(x)
+        with pytest.raises(
+            InputError, match=r"of 2 entries along axis -2, got samples of shape \(4,\)$"
+        ):
+            Parallel([ReLU(), ReLU()], axis=-2)(x)
+
     def test_branches_that_do_not_meet(self) -> None:
         x = np.ones((2, 4), np.float32)
         with pytest.raises(

@@ -157,6 +157,8 @@ class TestPermute:
             (3, "Permute expects each axis once, such as (0, 2, 1), got 3"),
             ((), "Permute expects axis 0, the batch, to stay the first, got ()"),
             ((1, 0), "Permute expects axis 0, the batch, to stay the first, got (1, 0)"),
+            ((0, "1"), "Permute expects each axis to be a whole number >= 0, got '1'"),
+            ("01", "Permute expects each axis once, such as (0, 2, 1), got '01'"),
         ],
     )
     def test_refuses_what_is_no_order_of_axes(self, axes: Any, sentence: str) -> None:
@@ -209,12 +211,16 @@ class TestSelect:
     def test_refuses_other_arguments(self) -> None:
         with pytest.raises(InputError, match=r"^Select expects index to be a whole number"):
             Select(1.5)  # type: ignore[arg-type]  # that is the point
+        for wrong in (slice(0.5, 2), slice(None, None, 0)):
+            with pytest.raises(InputError, match=r"^Select expects a slice of whole numbers, got"):
+                Select(wrong)
         with pytest.raises(InputError, match=r"^Select expects an axis of a sample, got 0, that"):
             Select(1, axis=0)
 
 
 def test_repr_of_those_that_move_entries() -> None:
     assert repr(Reshape([1, -1])) == "Reshape((1, -1))"
-    assert repr(Permute([0, 2, 1])) == "Permute((0, 2, 1))"
+    counted: Any = [0, np.int64(2), 1]
+    assert repr(Permute(counted)) == "Permute((0, 2, 1))"
     assert repr(Select(-1)) == "Select(-1)"
     assert repr(Select(slice(0, 2), axis=2)) == "Select(slice(0, 2, None), axis=2)"

@@ -114,7 +114,7 @@ def settings_of(draw: st.DrawFn, classes: int) -> dict[str, Any]:
         "weight": draw(st.none() | weight),
         "ignore_index": draw(st.sampled_from([-100, -1, 0, 1, 255])),
         "reduction": draw(st.sampled_from(["mean", "sum"])),
-        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 0.7])),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 0.7, 1])),
     }
 
 
@@ -348,6 +348,7 @@ ONE_COLUMN_OF = "one column: "
         (LOGITS, np.zeros(3), "integer labels, got float64; labels.astype(int) makes integers of"),
         (LOGITS, np.zeros(3, bool), "integer labels, got bool; labels.astype(int) makes integers"),
         (LOGITS, np.array([0, 0.5, 1]), "integer labels, got float64."),
+        (LOGITS, np.array([0, np.inf, 1]), "integer labels, got float64."),
         (LOGITS, np.full(3, "x"), "labels of a number dtype, got <U1"),
         (LOGITS, np.array([0, 4, 9]), "labels from 0 to 3, got 4 at index 1."),
         (LOGITS, np.array([0, 2, 4]), "labels from 0 to 3, got 4 at index 2."),
@@ -397,8 +398,8 @@ def test_refuses_other_logits_and_targets(logits: Any, targets: Any, sentence: s
         ({"weight": {0: 1.0}}, "weight to be numbers, got {0: 1.0}"),
         ({"ignore_index": 1.5}, "ignore_index to be a whole number >= -2147483648, got 1.5"),
         ({"reduction": "none"}, "reduction to be 'mean' or 'sum', got 'none'"),
-        ({"label_smoothing": 1}, "label_smoothing to be a finite number >= 0 and < 1, got 1"),
-        ({"label_smoothing": -0.1}, "label_smoothing to be a finite number >= 0 and < 1, got -0.1"),
+        ({"label_smoothing": 1.1}, "label_smoothing to be a finite number >= 0 and <= 1, got 1.1"),
+        ({"label_smoothing": -1}, "label_smoothing to be a finite number >= 0 and <= 1, got -1"),
     ],
 )
 def test_refuses_other_settings(settings: dict[str, Any], sentence: str) -> None:

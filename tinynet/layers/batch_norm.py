@@ -30,8 +30,8 @@ class BatchNorm(Layer):
     a channel, and running_var the one by 1 / (M - 1). An empty batch changes none of them.
 
     Raises:
-        InputError: an argument is out of range, x is not (N, C, ...), or in training a channel has
-            only one value, from which no variance comes.
+        InputError: an argument is out of range, x is not (N, C, ...), or the variance is to be that
+            of a batch in which a channel has only one value.
 
     Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing
     Internal Covariate Shift", ICML 2015.
@@ -55,11 +55,7 @@ class BatchNorm(Layer):
         self.num_features = whole_number("BatchNorm", "num_features", num_features)
         self.eps = finite_number("BatchNorm", "eps", eps, at_least=0)
         if momentum is not None:
-            momentum = finite_number("BatchNorm", "momentum", momentum, at_least=0)
-            if momentum > 1:
-                raise InputError(
-                    f"BatchNorm expects momentum to be None or a number <= 1, got {momentum}"
-                )
+            momentum = finite_number("BatchNorm", "momentum", momentum, at_least=0, at_most=1)
         self.momentum = momentum
         self.weight = Parameter(np.ones(self.num_features)) if affine else None
         self.bias = Parameter(np.zeros(self.num_features)) if affine else None
@@ -82,8 +78,8 @@ class BatchNorm(Layer):
         if of_batch:
             if rows.shape[1] == 1:
                 raise InputError(
-                    f"{self!r} expects more than one value per channel in training, "
-                    f"got x of shape {x.shape}"
+                    f"{self!r} expects more than one value per channel"
+                    f"{' in training' if self.training else ''}, got x of shape {x.shape}"
                 )
             values, mean, variance, deviation = standardize(rows, self.eps)
         else:

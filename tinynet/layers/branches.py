@@ -111,6 +111,12 @@ class _Joined(Branches):
 
     def join(self, ys: Sequence[Array]) -> Array:
         """Side by side."""
+        axes = np.ndim(ys[0])
+        if not -axes < self.axis < axes:  # counted from the end, -axes is that of the batch
+            raise InputError(
+                f"{self!r} expects outputs of which a sample has axis {self.axis}, "
+                f"got {_samples(ys)}"
+            )
         try:
             return np.concatenate(ys, axis=self.axis)
         except ValueError:  # what differs is another axis, or the number of axes
@@ -177,7 +183,7 @@ class Parallel(_Joined):
         """To each its part of x."""
         self.check_input(x, "N", ..., integers=True)
         count, axis = len(self.branches), self.axis
-        width = x.shape[axis] if -x.ndim <= axis < x.ndim else 0
+        width = x.shape[axis] if -x.ndim < axis < x.ndim else 0
         sizes = self.sizes or [width // count] * count
         if not width or sum(sizes) != width:
             wanted = f"{sum(sizes)} entries" if self.sizes else f"a multiple of {count} entries"

@@ -19,7 +19,7 @@ from tinynet.parameter import Array
 
 # Image rows are written out so many entries at a time, into the same memory again and again. What
 # is fresh from the system costs more than the copy.
-ENTRIES = 2**18
+ENTRIES = 2**19
 
 
 def samples_last(x: Array) -> Array:

@@ -45,7 +45,8 @@ class Lambda(Layer):
         y = self._fresh(self.function(x), x)
         if y.shape[:1] != x.shape[:1]:
             raise InputError(
-                f"{self!r} expects its function to return {len(x)} samples, got {y.shape}"
+                f"{self!r} expects its function to keep the samples of x on axis 0, "
+                f"got {y.shape} for {x.shape}"
             )
         self.remember(y, x)
         return y

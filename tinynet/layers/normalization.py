@@ -79,7 +79,7 @@ class RMSNorm(Layer):
     """y = x / √(mean(x²) + eps) · weight: the scale of each sample is taken off, its mean stays.
 
     x and y are (..., *normalized_shape), and the mean is over these last axes. As in PyTorch
-    eps=None stands for the machine epsilon of x's dtype.
+    eps=None stands for the machine epsilon of x's dtype, for half precision that of float32.
 
     Gradients: with r = √(mean(x²) + eps) and x̂ = x / r, dweight = Σ dy x̂ over the leading axes, and
     with d = dy · weight dx = (d - x̂ · mean(d x̂)) / r.
@@ -109,7 +109,7 @@ class RMSNorm(Layer):
         """x: (..., *normalized_shape) -> y: the same shape."""
         self.check_input(x, ..., *self.normalized_shape)
         rows = _rows(x, self.normalized_shape)
-        eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
+        eps = float(np.finfo(rows.dtype).eps) if self.eps is None else self.eps
         root = np.sqrt(total(rows, rows) / rows.shape[-1] + eps)
         values: Array = rows / root.astype(rows.dtype)
         y = affine(values.reshape(x.shape), self.weight, None, self.normalized_shape)

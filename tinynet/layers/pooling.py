@@ -252,7 +252,7 @@ def _along(window: Window, axis: int) -> tuple[int, int, int, int]:
 def _views(window: Window, axis: int, size: int, stops: int) -> Iterator[tuple[int, slice, slice]]:
     """For each entry of the kernel along an axis: at which stops it meets the image, and where.
 
-    As `Window.views` without a padded copy: what meets the padding is left out.
+    What meets the padding is left out.
     """
     kernel, stride, gap, before = _along(window, axis)
     for entry in range(kernel):

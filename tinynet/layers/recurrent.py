@@ -80,7 +80,7 @@ class Recurrent(Layer):
         self.check_input(x, "N", "T", self.input_size)
         n, steps, _ = x.shape
         if steps == 0:
-            raise InputError(f"{self!r} expects x of at least one step, got {x.shape}")
+            raise InputError(f"{self!r} expects x of at least one step, got none")
         if state is None:
             first = [np.zeros((self.hidden_size, n), x.dtype)] * self._carried
         else:
@@ -98,8 +98,8 @@ class Recurrent(Layer):
         dy, rows, state_given, hidden, kept = self.recall(dy)
         da, dfirst = self._write_gradients(dy, rows, hidden, kept)
         drows = da.T @ self.weight_ih.value.astype(rows.dtype, copy=False)
-        dx = drows.reshape(len(hidden) - 1, len(dy), self.input_size).swapaxes(0, 1).copy()
-        return (dx, self._packed([each.T.copy() for each in dfirst])) if state_given else dx
+        dx = drows.reshape(len(hidden) - 1, len(dy), self.input_size).swapaxes(0, 1)
+        return (dx, self._packed([each.T for each in dfirst])) if state_given else dx
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without the product for dx."""

@@ -108,11 +108,14 @@ class Permute(Layer):
     """
 
     def __init__(self, axes: Sequence[int]) -> None:
-        if not isinstance(axes, Sequence) or sorted(axes) != list(range(len(axes))):
-            raise InputError(f"Permute expects each axis once, such as (0, 2, 1), got {axes!r}")
+        order = "each axis once, such as (0, 2, 1)"
+        if isinstance(axes, str) or not isinstance(axes, Sequence):
+            raise InputError(f"Permute expects {order}, got {axes!r}")
+        self.axes = tuple(whole_number("Permute", "each axis", axis, at_least=0) for axis in axes)
+        if sorted(self.axes) != list(range(len(axes))):
+            raise InputError(f"Permute expects {order}, got {axes!r}")
         if not axes or axes[0] != 0:
             raise InputError(f"Permute expects axis 0, the batch, to stay the first, got {axes!r}")
-        self.axes = tuple(axes)
 
     def forward(self, x: Array) -> Array:
         """x: (N, ...) -> y: (N, ...)."""
@@ -150,7 +153,12 @@ class Select(Layer):
     """
 
     def __init__(self, index: int | slice, *, axis: int = 1) -> None:
-        if not isinstance(index, slice):
+        if isinstance(index, slice):
+            try:
+                index.indices(1)  # of any length: what NumPy would refuse is refused here
+            except (TypeError, ValueError) as error:
+                raise InputError(f"Select expects a slice of whole numbers, got {index}") from error
+        else:
             index = whole_number("Select", "index", index, at_least=-sys.maxsize)
         self.index = index
         self.axis = axis_of_sample("Select", axis)

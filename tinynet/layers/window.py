@@ -1,6 +1,5 @@
 """A window slides over the rows and columns of an image: where it stops, and what it sees."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 from tinynet.arguments import InputError, whole_number
@@ -39,7 +38,7 @@ class Window(NamedTuple):
         """
         kernel = pair(who, "kernel_size", kernel_size)
         strides, gaps = pair(who, "stride", stride), pair(who, "dilation", dilation)
-        if padding == "same":
+        if isinstance(padding, str) and padding == "same":
             if strides != (1, 1):
                 raise InputError(
                     f'{who} expects a stride of 1 with padding="same", got stride={stride!r}; '
@@ -52,7 +51,7 @@ class Window(NamedTuple):
             raise InputError(
                 f'{who} expects padding to be "same", "valid", a number or a pair, got {padding!r}'
             )
-        sides = 0 if padding == "valid" else padding
+        sides = 0 if isinstance(padding, str) else padding
         if not isinstance(sides, tuple | list) or len(sides) != 2:
             sides = (sides, sides)
         rows, columns = (pair(who, "padding", side, at_least=0) for side in sides)
@@ -67,21 +66,6 @@ class Window(NamedTuple):
             )
         )
         return rows, columns
-
-    def views(self, stops: Pair) -> Iterator[tuple[int, int, slice, slice]]:
-        """For each entry (i, j) of the kernel the rows and columns of the padded image it meets."""
-        for i in range(self.kernel[0]):
-            for j in range(self.kernel[1]):
-                rows, columns = (
-                    slice(first, first + step * (count - 1) + 1, step)
-                    for first, step, count in zip(
-                        (i * self.dilation[0], j * self.dilation[1]),
-                        self.stride,
-                        stops,
-                        strict=True,
-                    )
-                )
-                yield i, j, rows, columns
 
 
 def pair(who: str, name: str, value: Any, *, at_least: int = 1) -> Pair:

@@ -51,7 +51,7 @@ class SoftmaxCrossEntropy(Layer):
         self.weight = class_weight(who, weight)
         self.ignore_index = whole_number(who, "ignore_index", ignore_index, at_least=-(2**31))
         self.reduction = demand_reduction(who, reduction)
-        smoothing = finite_number(who, "label_smoothing", label_smoothing, at_least=0, below=1)
+        smoothing = finite_number(who, "label_smoothing", label_smoothing, at_least=0, at_most=1)
         self.label_smoothing = smoothing
 
     def forward(self, logits: Array, targets: Array) -> float:

@@ -111,7 +111,7 @@ def _refuse_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
     if labels.shape != shape[:-1]:
         mend = _label_shape_mend(labels.shape, shape)
         raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{mend}")
-    whole = labels.dtype.kind == "b" or (labels == np.floor(labels)).all()
+    whole = labels.dtype.kind == "b" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
     mend = "; labels.astype(int) makes integers of them" if whole else ""
     raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{mend}")
 
