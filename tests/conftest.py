@@ -2,9 +2,10 @@ import os
 
 from hypothesis import Phase, settings
 
-# In CI the same examples every time; at a desk new ones, each failure kept and replayed.
-settings.register_profile("ci", derandomize=True, deadline=None, database=None)
-settings.register_profile("desk", deadline=None)
+# In CI the same examples every time; at a desk new ones, each failure kept and replayed. Few of
+# them, for there are some three hundred such tests: the profiles below are for a longer look.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, max_examples=25)
+settings.register_profile("desk", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 # The draws of `pytest -m gradients`, the same ones each time.
 settings.register_profile("sweep", derandomize=True, database=None, max_examples=2600)

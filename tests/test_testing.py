@@ -49,7 +49,7 @@ class TestCheckLayer:
             return ReLU()
 
         check_layer(factory, ("N", "width", "other"), kind=st.sampled_from("ab"), fixed=7)
-        assert {width for width, _, _ in seen} == {1, 2, 3, 4}
+        assert {1, 2, 3} <= {width for width, _, _ in seen} <= {1, 2, 3, 4}
         assert {kind for _, kind, _ in seen} == {"a", "b"}
         assert {fixed for _, _, fixed in seen} == {7}
 
@@ -115,10 +115,10 @@ class TestCheckLayer:
             made.append(1)
             return ReLU()
 
-        check_layer(relu, ("N", 3), examples=0.1)
-        assert len(made) == settings().max_examples / 10
+        check_layer(relu, ("N", 3), examples=0.2)
+        assert len(made) == settings().max_examples / 5
         check_layer(relu, ("N", 3), examples=0)
-        assert len(made) == settings().max_examples / 10 + 1
+        assert len(made) == settings().max_examples / 5 + 1
 
     def test_refuses_a_factory_of_something_else(self) -> None:
         with pytest.raises(InputError, match=r"check_layer expects dict\(\) to be a layer, got {}"):

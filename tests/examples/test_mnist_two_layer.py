@@ -52,10 +52,23 @@ Run = Callable[..., list[str]]
 
 
 @pytest.fixture
-def run(example: ModuleType, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs main on the slice and returns the lines that it printed."""
+def run(
+    example: ModuleType,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Runs main on the slice and returns the lines that it printed.
 
-    def run_main(*arguments: Any) -> list[str]:
+    The pictures, which take the longest and are tested by themselves, are blank unless asked for.
+    """
+    pictures = {name: getattr(example.plots, name) for name in example.plots.__all__}
+
+    def run_main(*arguments: Any, drawn: bool = False) -> list[str]:
+        for name, picture in pictures.items():
+            blank = picture if drawn else lambda *_, **__: example.plt.figure(figsize=(1, 1))
+            monkeypatch.setattr(example.plots, name, blank)
         given = ["--data", data, "--output", tmp_path / "out", *arguments]
         example.main([str(argument) for argument in given])
         return capsys.readouterr().out.splitlines()
@@ -75,7 +88,7 @@ def is_png(path: Path) -> bool:
 
 
 def test_trains_reports_each_epoch_predicts_one_and_draws(run: Run, tmp_path: Path) -> None:
-    lines = run("--epochs", 4)
+    lines = run("--epochs", 4, drawn=True)
     assert re.fullmatch(r"2  Dense\(784, 10\) +\(1, 10\) +7,850", lines[3])
     numbers = epochs_in(lines[7:11])
     assert [row[0] for row in numbers] == [1, 2, 3, 4]
@@ -144,7 +157,7 @@ def test_few_images_and_no_mistake_still_make_pictures(run: Run, tmp_path: Path)
     folder = write_folder(tmp_path / "few")
     for name in (IMAGES, LABELS):  # tested on what it was trained on
         (folder / f"t10k-{name}.gz").write_bytes((folder / f"train-{name}.gz").read_bytes())
-    lines = run("--data", folder, "--epochs", 60, "--batch-size", 4, "--hidden", 30)
+    lines = run("--data", folder, "--epochs", 60, "--batch-size", 4, "--hidden", 30, drawn=True)
     assert epochs_in(lines)[-1][4] == 100
     assert all(map(is_png, (tmp_path / "out").iterdir()))
 
@@ -204,23 +217,22 @@ def test_a_loss_that_is_lost_ends_the_run_in_one_line(run: Run) -> None:
 
 def test_show_opens_the_pictures_or_says_that_there_is_no_display(
     example: ModuleType,
-    data: Path,
-    tmp_path: Path,
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shown = []
     monkeypatch.setattr(example.plt, "show", lambda: shown.append(example.plt.get_fignums()))
-    arguments = ["--data", str(data), "--output", str(tmp_path), "--epochs", "1"]
     complaint = "--show finds no display: open the files above instead"
-    example.main(arguments)
+    complaints = []
+    monkeypatch.setattr("builtins.print", lambda *words, **_: complaints.append(words[0]))
+    run("--epochs", 1)
     assert shown == []
-    assert complaint not in capsys.readouterr().err
-    example.main([*arguments, "--show"])
-    assert complaint in capsys.readouterr().err
+    assert complaint not in complaints
+    run("--epochs", 1, "--show")
+    assert complaints.count(complaint) == 1
     monkeypatch.setattr(example.plt, "get_backend", lambda: "TkAgg")
-    example.main([*arguments, "--show"])
-    assert complaint not in capsys.readouterr().err
+    run("--epochs", 1, "--show")
+    assert complaints.count(complaint) == 1
     assert [len(figures) for figures in shown] == [8, 8]
 
 
