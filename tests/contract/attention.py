@@ -18,6 +18,12 @@ CASES = {
     "TransformerBlock in evaluation": Case(
         lambda: TransformerBlock(4, 2, dropout=0.3, rng=0).eval(), (N, 3, 4)
     ),
+    "TransformerBlock that draws": Case(
+        # One stream for all its masks: how far it has come depends on how many samples there are.
+        lambda: TransformerBlock(4, 2, dropout=0.3, rng=0),
+        (N, 3, 4),
+        mixes_samples=True,
+    ),
     "TransformerBlock with norms last": Case(
         lambda: TransformerBlock(
             4, 1, dim_feedforward=6, causal=True, norm_first=False, activation="relu", rng=0

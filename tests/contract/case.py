@@ -12,5 +12,5 @@ class Case(NamedTuple):
     make: Callable[[], Layer]
     shape: tuple[int, ...]  # of x
     targets: tuple[Any, ...] = ()  # of a loss
-    mixes_samples: bool = False  # y of a sample depends on the others of its batch
+    mixes_samples: bool = False  # y of a sample depends on the rest of its batch
     ids: int = 0  # x is of integers below this; floats where it is 0
