@@ -20,7 +20,6 @@ from tinynet import Array
 
 try:
     import pandas as pd
-    import tqdm  # noqa: F401  # for the progress bar
 except ImportError as missing:
     sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 

@@ -14,8 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_line
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
-from command_line import OneLineParser, positive, whole
+from command_line import positive, whole
 
 from tinynet import (
     SGD,
@@ -31,6 +34,7 @@ from tinynet import (
     Sequential,
     SoftmaxCrossEntropy,
     Trainer,
+    plots,
     softmax,
 )
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
@@ -38,16 +42,6 @@ from tinynet.checkpoint import CheckpointError
 from tinynet.datasets import DatasetError, Digits, load_mnist
 from tinynet.initializers import Fan, Initializer, he_normal, zeros
 from tinynet.schedules import Cosine
-
-try:
-    import matplotlib
-    import matplotlib.pyplot as plt
-    import tqdm  # noqa: F401  # of ProgressBar
-
-    from tinynet import plots
-except ImportError as missing:
-    sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
-
 
 BLOCK = 2048  # images
 
@@ -168,7 +162,9 @@ def predict_one(network: Sequential, image: Array) -> tuple[int, float]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = OneLineParser(description="Train a two-layer network on MNIST and draw what it does.")
+    parser = command_line.OneLineParser(
+        description="Train a two-layer network on MNIST and draw what it does."
+    )
     options: dict[str, tuple[str, Callable[[str], Any]]] = {
         "--hidden": ("units of the hidden layer (default 10)", whole),
         "--epochs": ("passes over the data (default 10; seed 500)", whole),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from columns import Columns, TableParser, fail, holds_numbers, read_table, split
+from matplotlib.figure import Figure
 
 from tinynet import (
     AdamW,
@@ -23,11 +24,6 @@ from tinynet import (
     Trainer,
 )
 from tinynet.callbacks import EarlyStopping, ProgressBar
-
-try:
-    from matplotlib.figure import Figure
-except ImportError as missing:
-    sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
 HIDDEN = 32  # units
 UNITS = ("g", "kg", "mm", "cm", "m", "s")  # what a name such as body_mass_g may end in

@@ -417,7 +417,8 @@ class TestGradientHistograms:
                 network(),
                 X,
                 LABELS + 1,
-                "SoftmaxCrossEntropy() expects labels from 0 to 2, got 3 at index 2",
+                "SoftmaxCrossEntropy() expects labels from 0 to 2, got 3 at index 2; classes count "
+                "from 0: subtract 1 from the labels",
             ),
         ],
     )
