@@ -5,7 +5,7 @@ import pytest
 
 from tinynet import Array, Conv2D, ReLU
 from tinynet.layers import correlation
-from tinynet.layers.correlation import samples_last
+from tinynet.layers.window import samples_last
 
 
 @pytest.mark.parametrize("entries", [1, 500, 1000, 2000])

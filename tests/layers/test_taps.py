@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tinynet import InputError, ReLU
-from tinynet.layers.taps import Tap, batch_last, demand_entries, part, short, transposed, weighted
+from tinynet.layers.taps import Tap, demand_entries, part, transposed, weighted
+from tinynet.layers.window import samples_last, short
 
 TAPS: list[Tap] = [
     (slice(0, 2), slice(0, 3, 2), 1),
@@ -38,12 +39,12 @@ def test_weighted_keeps_the_dtype_and_shares_no_memory() -> None:
     assert not np.shares_memory(x, y)
 
 
-def test_batch_last_copies_only_what_lies_otherwise() -> None:
+def test_samples_last_copies_only_what_lies_otherwise() -> None:
     last = np.arange(120.0).reshape(2, 3, 4, 5)
     image = last.transpose(3, 0, 1, 2)
-    assert np.shares_memory(batch_last(image), last)
+    assert np.shares_memory(samples_last(image), last)
     x = np.arange(120.0).reshape(5, 2, 3, 4)
-    laid_out = batch_last(x)
+    laid_out = samples_last(x)
     assert laid_out.flags.c_contiguous
     assert laid_out[1, 2, 3, 4] == x[4, 1, 2, 3]
 

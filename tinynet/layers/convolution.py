@@ -16,13 +16,10 @@ from tinynet.initializers import Fan, Initializer, he_normal, started, zeros
 from tinynet.layer import Layer
 from tinynet.layers.correlation import (
     correlate,
-    samples_first,
-    samples_last,
     spread,
     weight_gradient,
 )
-from tinynet.layers.taps import short
-from tinynet.layers.window import Pair, Window
+from tinynet.layers.window import Pair, Window, samples_first, samples_last, short
 from tinynet.parameter import Array, Parameter
 
 

@@ -22,16 +22,6 @@ from tinynet.parameter import Array
 ENTRIES = 2**19
 
 
-def samples_last(x: Array) -> Array:
-    """(N, C, H, W) as (C, H, W, N) in memory; a copy only where it does not lie so already."""
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0))
-
-
-def samples_first(images: Array) -> Array:
-    """(C, H, W, N) seen as (N, C, H, W)."""
-    return images.transpose(3, 0, 1, 2)
-
-
 def correlate(images: Array, weight: Array, window: Window, stops: Pair, groups: int) -> Array:
     """The sum over the kernel at each of its stops: (C, H, W, N) -> (O, *stops, N)."""
     outputs, n = len(weight), images.shape[-1]

@@ -11,14 +11,12 @@ from tinynet.layers.taps import (
     COLUMNS,
     ROWS,
     Tap,
-    batch_last,
     demand_entries,
     part,
-    short,
     transposed,
     weighted,
 )
-from tinynet.layers.window import Pair, Window, pair
+from tinynet.layers.window import Pair, Window, pair, samples_first, samples_last, short
 from tinynet.parameter import Array
 
 
@@ -58,22 +56,22 @@ class MaxPool2D(Layer):
         self.check_input(x, "N", "C", "H", "W")
         size = (x.shape[2], x.shape[3])
         stops = _stops(self, self.window, size)
-        y, winners = batch_last(x), []
+        y, winners = samples_last(x), []
         # Columns first: the first maximum of the first row that has one is the first of all.
         for axis in (COLUMNS, ROWS):
             y, winner = self._largest(y, axis, stops[axis - 1])
             winners.append(winner)
-        y = y.transpose(3, 0, 1, 2)
+        y = samples_first(y)
         self.remember(y, size, *winners)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, P, Q) -> dx: (N, C, H, W)."""
         dy, size, *winners = self.recall(dy)
-        dx = batch_last(dy)
+        dx = samples_last(dy)
         for axis in (ROWS, COLUMNS):
             dx = self._to_winner(dx, winners.pop(), axis, size[axis - 1])
-        return dx.transpose(3, 0, 1, 2)
+        return samples_first(dx)
 
     def _largest(self, x: Array, axis: int, stops: int) -> tuple[Array, Array]:
         """The largest entry of each window along an axis, and which of its K entries that is."""
@@ -151,7 +149,7 @@ class AvgPool2D(Layer):
         self.check_input(x, "N", "C", "H", "W")
         size = (x.shape[2], x.shape[3])
         stops = _stops(self, self.window, size)
-        y = batch_last(x)
+        y = samples_last(x)
         counts: list[Array] = []
         for axis in (COLUMNS, ROWS):
             taps = self._taps(axis, size, stops)
@@ -163,18 +161,18 @@ class AvgPool2D(Layer):
             columns, rows = counts
             count = np.outer(rows, columns)[..., None].astype(x.dtype)  # (P, Q, 1)
         y /= count
-        y = y.transpose(3, 0, 1, 2)
+        y = samples_first(y)
         self.remember(y, size, count)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, P, Q) -> dx: (N, C, H, W)."""
         dy, size, count = self.recall(dy)
-        dx: Array = batch_last(dy) / count
+        dx: Array = samples_last(dy) / count
         stops = (dy.shape[2], dy.shape[3])
         for axis in (ROWS, COLUMNS):
             dx = weighted(dx, axis, size[axis - 1], transposed(self._taps(axis, size, stops)))
-        return dx.transpose(3, 0, 1, 2)
+        return samples_first(dx)
 
     def _taps(self, axis: int, size: Pair, stops: Pair) -> list[Tap]:
         views = _views(self.window, axis, size[axis - 1], stops[axis - 1])
@@ -213,7 +211,7 @@ class GlobalAvgPool2D(Layer):
         dy, (rows, columns) = self.recall(dy)
         share: Array = dy.T[:, None, None] / (rows * columns)  # (C, 1, 1, N)
         dx: Array = np.broadcast_to(share, (len(share), rows, columns, len(dy))).copy()
-        return dx.transpose(3, 0, 1, 2)
+        return samples_first(dx)
 
 
 def _window(who: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> Window:

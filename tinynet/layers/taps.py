@@ -18,11 +18,6 @@ ROWS, COLUMNS = 1, 2  # axes of (C, H, W, N)
 Tap = tuple[slice, slice, float]  # where in y, where in x, and with which weight
 
 
-def batch_last(x: Array) -> Array:
-    """(N, C, H, W) -> (C, H, W, N), contiguous in memory: x itself where it already lies so."""
-    return np.ascontiguousarray(x.transpose(1, 2, 3, 0))
-
-
 def part(axis: int, places: slice) -> tuple[slice, ...]:
     """The index of these places along an axis, and of all along those before it."""
     return (*[slice(None)] * axis, places)
@@ -53,8 +48,3 @@ def demand_entries(layer: Layer, size: Pair) -> None:
         raise InputError(
             f"{layer!r} expects images of at least one entry, got {size[0]} x {size[1]}"
         )
-
-
-def short(pair: Pair) -> str:
-    """Two numbers as they are given to a layer: 2 for (2, 2)."""
-    return repr(pair[0] if pair[0] == pair[1] else pair)

@@ -13,12 +13,10 @@ from tinynet.layer import Layer
 from tinynet.layers.convolution import arguments, channels_in_groups, plus, write_bias_gradient
 from tinynet.layers.correlation import (
     correlate,
-    samples_first,
-    samples_last,
     spread,
     weight_gradient,
 )
-from tinynet.layers.window import Pair, Window, pair
+from tinynet.layers.window import Pair, Window, pair, samples_first, samples_last
 from tinynet.parameter import Array
 
 

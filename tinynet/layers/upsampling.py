@@ -9,13 +9,11 @@ from tinynet.layers.taps import (
     COLUMNS,
     ROWS,
     Tap,
-    batch_last,
     demand_entries,
-    short,
     transposed,
     weighted,
 )
-from tinynet.layers.window import Pair, pair
+from tinynet.layers.window import Pair, pair, samples_first, samples_last, short
 from tinynet.parameter import Array
 
 
@@ -55,22 +53,22 @@ class UpSample2D(Layer):
         self.check_input(x, "N", "C", "H", "W")
         size = x.shape[2:]
         demand_entries(self, size)
-        y = batch_last(x)
+        y = samples_last(x)
         for axis in (COLUMNS, ROWS):
             factor, length = self.scale_factor[axis - 1], size[axis - 1]
             y = weighted(y, axis, factor * length, self._taps(factor, length))
-        y = y.transpose(3, 0, 1, 2)
+        y = samples_first(y)
         self.remember(y, size)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, F H, F W) -> dx: (N, C, H, W)."""
         dy, size = self.recall(dy)
-        dx = batch_last(dy)
+        dx = samples_last(dy)
         for axis in (ROWS, COLUMNS):
             factor, length = self.scale_factor[axis - 1], size[axis - 1]
             dx = weighted(dx, axis, length, transposed(self._taps(factor, length)))
-        return dx.transpose(3, 0, 1, 2)
+        return samples_first(dx)
 
     def _taps(self, factor: int, size: int) -> Iterator[Tap]:
         """y[F i + r] = (1 - |t|) x[i] + |t| x[i ± 1], with t = (r + ½) / F - ½ and its sign."""

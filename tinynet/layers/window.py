@@ -1,8 +1,15 @@
-"""A window slides over the rows and columns of an image: where it stops, and what it sees."""
+"""A window slides over the rows and columns of an image: where it stops.
+
+Images are (N, C, H, W) to everybody outside. In memory samples come last, (C, H, W, N): one NumPy
+operation then runs over the pixels of a row for all samples at once.
+"""
 
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from tinynet.arguments import InputError, whole_number
+from tinynet.parameter import Array
 
 Pair = tuple[int, int]
 
@@ -82,3 +89,18 @@ def pair(who: str, name: str, value: Any, *, at_least: int = 1) -> Pair:
         raise InputError(f"{who} expects {name} to be a number or a pair of them, got {value!r}")
     first, second = (whole_number(who, name, entry, at_least=at_least) for entry in values)
     return first, second
+
+
+def short(values: Pair) -> str:
+    """Two numbers as they are given to a layer: 2 for (2, 2)."""
+    return repr(values[0] if values[0] == values[1] else values)
+
+
+def samples_last(x: Array) -> Array:
+    """(N, C, H, W) -> (C, H, W, N), contiguous in memory: x itself where it already lies so."""
+    return np.ascontiguousarray(x.transpose(1, 2, 3, 0))
+
+
+def samples_first(images: Array) -> Array:
+    """(C, H, W, N) seen as (N, C, H, W)."""
+    return images.transpose(3, 0, 1, 2)
