@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tinynet import DivergenceError
+from tinynet.datasets import DatasetError, Digits, load_mnist
 
 try:
     import matplotlib
@@ -37,6 +38,11 @@ class ExampleParser(OneLineParser):
         add("--seed", type=at_least_0, default=0, help="of everything random (default 0)")
         add("--output", type=Path, default=Path("output"), help="folder (default output)")
 
+    def add_mnist(self) -> None:
+        """Adds the option that says where the digits are, see `load_digits`."""
+        text = "folder of IDX files, or a Kaggle train.csv (default: shipped)"
+        self.add_argument("--data", type=Path, help=text)
+
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """The options, with the folder for the pictures made before the work, not after it."""
         options = self.parse_args(arguments)
@@ -46,6 +52,14 @@ class ExampleParser(OneLineParser):
         except OSError as error:
             self.error(f"{error}")
         return options
+
+
+def load_digits(path: Path | None) -> tuple[Digits, Digits]:
+    """MNIST for training and for testing; what is wrong with the files is told in one line."""
+    try:
+        return load_mnist(path)
+    except (DatasetError, OSError) as error:
+        sys.exit(f"{error}")
 
 
 def whole(text: str, at_least: int = 1) -> int:

@@ -8,9 +8,7 @@ images alone, and yet the map of the two numbers shows the digits apart.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import command_line
 import matplotlib.pyplot as plt
@@ -32,7 +30,7 @@ from tinynet import (
     Trainer,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import DatasetError, Digits, load_mnist
+from tinynet.datasets import Digits
 from tinynet.schedules import OneCycle
 
 SHOWN = 12  # digits in the picture of reconstructions
@@ -126,7 +124,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--hidden", type=whole, default=256, help="units of the widest layers (default 256)")
     add("--batch-size", type=whole, default=128, help="images a step (default 128)")
     add("--learning-rate", type=positive, default=3e-3, help="the highest (default 0.003)")
-    add("--data", type=Path, help="folder of IDX files, or a Kaggle train.csv (default: shipped)")
+    parser.add_mnist()
     return parser.parse(arguments)
 
 
@@ -149,10 +147,7 @@ def train_network(network: Sequential, train: Digits, options: argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    try:
-        train, test = load_mnist(options.data)
-    except (DatasetError, OSError) as error:
-        sys.exit(f"{error}")
+    train, test = command_line.load_digits(options.data)
     rng = np.random.default_rng(options.seed)
     encoder, decoder = build_encoder(options.hidden, rng), build_decoder(options.hidden, rng)
     network = encoder + decoder  # the same layers in one chain

@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import command_line
 import matplotlib.pyplot as plt
@@ -40,7 +39,6 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import DatasetError, load_mnist
 from tinynet.schedules import OneCycle
 
 MEAN = 0.1307  # of the training pixels, on a scale of 0..1
@@ -103,17 +101,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--channels", type=whole, default=12, help="of the first convolution (default 12)")
     add("--batch-size", type=whole, default=64, help="images a step (default 64)")
     add("--learning-rate", type=positive, default=4e-3, help="the highest (default 0.004)")
-    add("--data", type=Path, help="folder of IDX files, or a Kaggle train.csv (default: shipped)")
+    parser.add_mnist()
     return parser.parse(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    try:
-        train, test = load_mnist(options.data)
-    except (DatasetError, OSError) as error:
-        sys.exit(f"{error}")
+    train, test = command_line.load_digits(options.data)
     network = build_network(options.channels, np.random.default_rng(options.seed))
     network.summary(train.images[:1])
     steps = -(-len(train.images) // options.batch_size) * options.epochs
