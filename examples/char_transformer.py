@@ -33,9 +33,9 @@ from tinynet import (
     TransformerBlock,
     softmax,
 )
-from tinynet.callback import Callback
 from tinynet.callbacks import ProgressBar
-from tinynet.schedules import OneCycle
+from tinynet.optimizers.schedules import OneCycle
+from tinynet.training.callback import Callback
 
 HELD_OUT = 0.1  # of the text, its end: nobody learns from it
 RARE = 20  # a character that occurs less often is not learned

@@ -19,12 +19,12 @@ class Gain(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, D) -> y: (N, D)."""
         y: Array = x * self.g.value
-        self.remember(y, x)  # what backward needs
+        self.save_for_backward(y, x)  # what backward needs
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, D)."""
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         self.g.grad = (dy * x).sum(axis=0)  # each g works on one column: one sum per column
         dx: Array = dy * self.g.value
         return dx
@@ -35,7 +35,7 @@ class WrongGain(Gain):
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, D)."""
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         self.g.grad = np.full(self.g.value.shape, (dy * x).sum())
         dx: Array = dy * self.g.value
         return dx

@@ -31,7 +31,7 @@ from tinynet import (
 )
 from tinynet.callbacks import ProgressBar
 from tinynet.datasets import Digits
-from tinynet.schedules import OneCycle
+from tinynet.optimizers.schedules import OneCycle
 
 SHOWN = 12  # digits in the picture of reconstructions
 SIDE = 15  # digits along each side of the map of what the decoder draws

@@ -39,7 +39,7 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.schedules import OneCycle
+from tinynet.optimizers.schedules import OneCycle
 
 MEAN = 0.1307  # of the training pixels, on a scale of 0..1
 SHIFT = 2  # pixels

@@ -38,15 +38,17 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
-from tinynet.checkpoint import CheckpointError
 from tinynet.datasets import DatasetError, Digits, load_mnist
-from tinynet.initializers import Fan, Initializer, he_normal, zeros
-from tinynet.schedules import Cosine
+from tinynet.errors import CheckpointError
+from tinynet.initializers import Initializer, he_normal, zeros
+from tinynet.optimizers.schedules import Cosine
 
 BLOCK = 2048  # images
 
 
-def uniform_start(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+def uniform_start(
+    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
+) -> Array:
     """Uniform between -0.5 and 0.5."""
     return rng.uniform(-0.5, 0.5, shape)
 

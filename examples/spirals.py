@@ -1,4 +1,4 @@
-"""Watch a small network bend its decision boundary around spirals.
+"""Monitor a small network bend its decision boundary around spirals.
 
 Run it: python examples/spirals.py
 
@@ -32,8 +32,8 @@ from tinynet import (
     Trainer,
     softmax,
 )
-from tinynet.callback import Callback
 from tinynet.callbacks import ProgressBar
+from tinynet.training.callback import Callback
 
 EDGE = 1.25  # of the pictures; the spirals end at 1
 GRID = 121  # points along each side of a picture

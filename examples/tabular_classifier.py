@@ -27,7 +27,7 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import EarlyStopping, ProgressBar
-from tinynet.checkpoint import CheckpointError
+from tinynet.errors import CheckpointError
 
 HIDDEN = 32  # units
 ROWS_PER_CLASS = 5  # on average, at least: a target with fewer is a number or a name

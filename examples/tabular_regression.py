@@ -13,16 +13,7 @@ import numpy as np
 from columns import Columns, TableParser, fail, holds_numbers, read_table, split
 from matplotlib.figure import Figure
 
-from tinynet import (
-    AdamW,
-    Array,
-    Dense,
-    Dropout,
-    MeanSquaredError,
-    ReLU,
-    Sequential,
-    Trainer,
-)
+from tinynet import AdamW, Array, Dense, Dropout, MeanSquaredError, ReLU, Sequential, Trainer
 from tinynet.callbacks import EarlyStopping, ProgressBar
 
 HIDDEN = 32  # units

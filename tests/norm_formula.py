@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinynet import Array, Layer, Parameter
-from tinynet.gradcheck.layouts import layouts
+from tinynet.gradcheck.rules import layouts
 from tinynet.testing import seeds
 
 Entry = tuple[int, ...]
@@ -64,8 +64,8 @@ def check_formula(
                 slope = ((a == b) - centred / count - values[a] * values[b] / count) / root
                 wanted_dx[b] += dy[a] * _value(parameters, "weight", place_of(a), 1.0) * slope
     assert sum(map(len, groups)) == x.size
-    _demand_close(y, wanted_y)
-    _demand_close(dx, wanted_dx)
+    _check_close(y, wanted_y)
+    _check_close(dx, wanted_dx)
     for name, factors in (("weight", values), ("bias", np.ones(x.shape))):
         if name in parameters:
             wanted = np.zeros(parameters[name].value.shape)
@@ -73,13 +73,13 @@ def check_formula(
                 wanted[place_of(entry)] += dy[entry] * factors[entry]
             grad = parameters[name].grad
             assert grad is not None
-            _demand_close(grad, wanted)
+            _check_close(grad, wanted)
 
 
 def _value(parameters: dict[str, Parameter], name: str, place: Entry, default: float) -> float:
     return float(parameters[name].value[place]) if name in parameters else default
 
 
-def _demand_close(got: Array, wanted: Array) -> None:
+def _check_close(got: Array, wanted: Array) -> None:
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinynet import Array, Optimizer, Parameter
 from tinynet.optimizers import no_decay_on_biases_and_norms
-from tinynet.schedules import Cosine
+from tinynet.optimizers.schedules import Cosine
 
 STEPS = 100
 SHAPES: dict[str, tuple[int, ...]] = {"weight": (2, 2), "bias": (2,), "gain": ()}
@@ -150,7 +150,7 @@ class Race:
         return list(np.concatenate([p.value for p in self.parameters.values()], axis=None).tolist())
 
     def slots(self) -> list[dict[str, float]]:
-        slots = self.optimizer.state()["slots"].values()
+        slots = self.optimizer.state_dict()["slots"].values()
         names = self.optimizer.slot_names
         columns = [np.concatenate([s[name] for s in slots], axis=None).tolist() for name in names]
         return [{n: column[i] for n, column in zip(names, columns, strict=True)} for i in range(7)]

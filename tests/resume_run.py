@@ -27,7 +27,7 @@ from tinynet import (
     Trainer,
 )
 from tinynet.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping
-from tinynet.schedules import Cosine, LinearWarmUp, OnPlateau, Schedule
+from tinynet.optimizers.schedules import Cosine, LinearWarmUp, OnPlateau, Schedule
 
 
 class Centre(Layer):
@@ -40,11 +40,11 @@ class Centre(Layer):
         if self.training:
             self.mean += np.float32(0.1) * (x.mean(axis=0) - self.mean)
         y: Array = x - self.mean
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dx: Array = self.recall(dy)[0].copy()
+        dx: Array = self.saved_for_backward(dy)[0].copy()
         return dx
 
 
@@ -119,7 +119,7 @@ def make_callbacks(folder: Path, more: Sequence[Callback] = ()) -> list[Callback
 def digest(trainer: Trainer) -> str:
     """The SHA-256 of weights, buffers, slots, streams, history, metrics and position."""
     sha = hashlib.sha256()
-    _add(sha, {name: part for name, part in trainer.state().items() if name != "callbacks"})
+    _add(sha, {name: part for name, part in trainer.state_dict().items() if name != "callbacks"})
     return sha.hexdigest()
 
 

@@ -13,7 +13,8 @@ import pytest
 from contract.case import Case
 
 from tinynet import Array, InputError, Layer
-from tinynet.gradcheck.layouts import layouts
+from tinynet.gradcheck.rules import layouts
+from tinynet.saving.state import generator_states, load_generators
 
 # One file a family, as under tinynet/layers.
 FAMILIES = [module.name for module in pkgutil.iter_modules(contract.__path__)]
@@ -36,7 +37,7 @@ def shipped(base: type[Layer] = Layer) -> Iterator[type[Layer]]:
 
 
 def test_no_layer_is_missing_here() -> None:
-    covered = {type(layer) for case in CASES.values() for layer in case.make()._layers()}
+    covered = {type(layer) for case in CASES.values() for _, layer in case.make().named_layers()}
     assert {layer for layer in shipped() if "<locals>" not in layer.__qualname__} == covered
 
 
@@ -77,9 +78,9 @@ def run(layer: Layer, case: Case, x: Array) -> Run:
 @contextmanager
 def streams_put_back(layer: Layer) -> Iterator[None]:
     """Two forwards are only the same where both draw the same random numbers."""
-    before = layer.generators()
+    before = generator_states(layer.generators())
     yield
-    layer.restoring_generators(before)()
+    load_generators(layer.generators(), before)
 
 
 def same(a: Any, b: Any) -> bool:

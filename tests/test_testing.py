@@ -56,7 +56,7 @@ class TestCheckLayer:
     def test_takes_a_strategy_of_shapes_and_one_of_numbers(self) -> None:
         shapes, dtypes = set(), set()
 
-        class Watch(Layer):
+        class Monitor(Layer):
             def forward(self, x: Array) -> Array:
                 shapes.add(x.shape[1:])
                 dtypes.add(x.dtype)
@@ -65,7 +65,7 @@ class TestCheckLayer:
             def backward(self, dy: Array) -> Array:
                 return dy.copy()
 
-        check_layer(Watch, st.sampled_from([(2, 3), (1, 5)]), x=lambda s: floats(s, np.float32))
+        check_layer(Monitor, st.sampled_from([(2, 3), (1, 5)]), x=lambda s: floats(s, np.float32))
         assert shapes == {(3,), (5,)}
         assert dtypes == {np.dtype(np.float64)}  # checked in float64, whatever was drawn
 

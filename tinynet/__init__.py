@@ -7,10 +7,17 @@ doubts them, and `datasets` brings MNIST.
 """
 
 from tinynet import datasets
-from tinynet.arguments import InputError
-from tinynet.gradcheck import GradientCheckError, check_gradients
-from tinynet.health import AnomalyError, detect_anomaly
-from tinynet.history import History
+from tinynet.errors import (
+    AnomalyError,
+    CheckpointError,
+    DivergenceError,
+    GradientCheckError,
+    InputError,
+    ShapeError,
+)
+from tinynet.functional import softmax
+from tinynet.gradcheck import check_gradients
+from tinynet.health import detect_anomaly, preflight
 from tinynet.layer import Layer
 from tinynet.layers import (
     ELU,
@@ -53,7 +60,6 @@ from tinynet.layers import (
     Tanh,
     TransformerBlock,
     UpSample2D,
-    softmax,
 )
 from tinynet.losses import (
     BinaryCrossEntropy,
@@ -64,11 +70,11 @@ from tinynet.losses import (
     MeanSquaredError,
     SoftmaxCrossEntropy,
 )
-from tinynet.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
 from tinynet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinynet.parameter import Array, Parameter
-from tinynet.progress import DivergenceError
-from tinynet.trainer import Trainer
+from tinynet.training.history import History
+from tinynet.training.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
+from tinynet.training.trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -88,6 +94,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "CheckpointError",
     "Concatenate",
     "ConfusionMatrix",
     "Conv2D",
@@ -128,6 +135,7 @@ __all__ = [
     "Residual",
     "Select",
     "Sequential",
+    "ShapeError",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -142,5 +150,6 @@ __all__ = [
     "check_gradients",
     "datasets",
     "detect_anomaly",
+    "preflight",
     "softmax",
 ]

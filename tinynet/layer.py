@@ -1,41 +1,47 @@
-"""A layer is a function with parameters that also knows its derivative.
+"""Layer: a function with parameters that also computes its gradient.
 
-`forward(x)` gives y. `backward(dy)` takes the gradient of the loss by y, writes the gradient by
-each parameter into `Parameter.grad`, and returns the gradient by x. Whole networks and losses are
-layers.
+`forward(x)` returns y. `backward(dy)` takes the gradient of the loss by y, writes the gradient by
+each parameter into `Parameter.grad`, and returns the gradient by x. Networks and losses are layers.
 
-The ownership rules, which every layer keeps:
+Ownership rules, kept by every layer:
 
-1. A layer never writes to an array it was given, nor to one it has returned. What it returns is
-   the caller's, and shares no memory with what came in.
-2. A layer may keep a reference to its input; the caller leaves that alone until `backward`.
+1. A layer never writes to an array it was given, nor to one it has returned. What it returns
+   belongs to the caller and shares no memory with the input.
+2. A layer may keep a reference to its input; the caller leaves the input alone until `backward`.
 3. Scratch memory that never leaves the layer may be reused between calls.
 4. One `forward`, then at most one `backward` for it.
-5. Containers own the sums that they make.
+5. Containers own the sums that they compute.
 
-`backward` writes gradients and does not add to them, so there is nothing to set to zero between
-steps. The price: one layer object stands at one place in a network only.
+`backward` writes gradients and does not add to them, so there is no `zero_grad`. The price: one
+layer object may stand at one place in a network only.
 """
+
+from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
 from types import EllipsisType
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.parameter import Array
-from tinynet.shapes import ShapeError, fits
-from tinynet.tree import Tree
+from tinynet.errors import InputError, ShapeError
+from tinynet.parameter import Array, Parameter
+from tinynet.saving.state import State, check_arrays, load_arrays
+from tinynet.signature import constructor_call
+from tinynet.validation import check_shape, shape_error, whole_number
 
 
-class Layer(Tree, ABC):
-    """The contract: subclasses write `forward` and `backward`, all else is here or in `Tree`.
+class Layer(ABC):
+    """The base class of layers, networks and losses: subclasses write `forward` and `backward`.
 
     Parameters and sub-layers assigned as plain attributes (also in lists, tuples and dicts) are
-    found by themselves, in the order of definition, and named by their attribute path.
+    found in the order of definition and named by their attribute path, such as `layers.0.weight`.
 
     >>> from tinynet import Parameter
     >>> class Gain(Layer):
@@ -43,15 +49,19 @@ class Layer(Tree, ABC):
     ...         self.gain = Parameter(np.ones(features))
     ...     def forward(self, x):  # x, y: (N, D)
     ...         y = x * self.gain.value
-    ...         self.remember(y, x)
+    ...         self.save_for_backward(y, x)
     ...         return y
     ...     def backward(self, dy):  # dy, dx: (N, D)
-    ...         dy, x = self.recall(dy)
+    ...         dy, x = self.saved_for_backward(dy)
     ...         self.gain.grad = (dy * x).sum(axis=0)
     ...         return dy * self.gain.value
-    >>> Gain(3).named_parameters()
-    [('gain', Parameter(shape=(3,), dtype=float32))]
     """
+
+    training: bool = True
+    takes_integers: bool = False  # and nothing else
+    dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
+    _saved: tuple[Any, ...] | None = None
+    _scratch_memory: dict[str, Array] | None = None
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -65,33 +75,31 @@ class Layer(Tree, ABC):
         """
 
     def backward_parameters(self, dy: Array) -> None:
-        """Writes every `Parameter.grad`, where nobody needs dx.
+        """Writes every `Parameter.grad` where dx is not needed; override it for speed alone.
 
-        The one method to override for speed alone: a layer whose dx costs work of its own leaves
-        it out here. A network of which it is the first with parameters then calls this.
+        A network calls it for its first layer with parameters.
         """
         self.backward(dy)
 
     @final
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`layer(x)` is `layer.forward(x)`."""
-        self._remembered = None  # Should forward fail, no backward is left for the batch before.
+        self._saved = None  # Should forward fail, no backward is left for the batch before.
         return self.forward(*args, **kwargs)
 
     @final
     def predict(self, x: Array, batch_size: int = 1024) -> Array:
         """Returns y for any number of samples, in evaluation mode, `batch_size` at a time.
 
-        The modes of the layers are afterwards what they were; a pending `backward` is forgotten.
-        One sample is a batch of one: `model.predict(images[7:8])[0]`.
+        The modes of the layers are restored; a pending `backward` is discarded. One sample is a
+        batch of one: `model.predict(images[7:8])[0]`.
 
         Raises:
             InputError: batch_size is below 1, or x is not what the first layer expects.
 
         >>> from tinynet import ReLU
-        >>> ReLU().predict(np.array([[-1.0], [0.0], [1.0]]), batch_size=2)
+        >>> ReLU().predict(np.array([[-1.0], [1.0]]), batch_size=1)
         array([[0.],
-               [0.],
                [1.]])
         """
         self.check_input(x, "N", ..., integers=True)
@@ -102,68 +110,67 @@ class Layer(Tree, ABC):
             return np.concatenate([self(x[start : start + batch_size]) for start in starts])
 
     @final
-    def check(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
-        """Sends the shape of x through the whole network, computes nothing, returns that of y.
+    def output_shape(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
+        """The shape of y for an x, or for the shape of one, batch axis included.
 
-        Takes an x or the shape of one, batch axis included. What goes through is a batch of no
-        samples, in evaluation mode: every layer sees its shape, no product has a term. The modes
-        are afterwards what they were; a pending `backward` is forgotten. A `Sequential` does it by
-        itself before its first forward.
+        An empty batch goes through the whole network in evaluation mode, so that every layer
+        checks its shape and nothing is computed. `Sequential` does it before its first forward.
 
         Raises:
-            InputError: which layer, what it needs, what came from where, what was probably meant.
+            InputError: which layer, what it expects, what it got from which layer, and a hint.
 
         >>> from tinynet import Dense, Flatten, Sequential
-        >>> Sequential([Flatten(), Dense(784, 10)]).check((64, 28, 28))
+        >>> Sequential([Flatten(), Dense(784, 10)]).output_shape((64, 28, 28))
         (64, 10)
-        >>> Sequential([Flatten(), Dense(784, 10), Dense(100, 10)]).check((64, 28, 28))
-        Traceback (most recent call last):
-        tinynet.shapes.ShapeError: layer 3 of 3: Dense(100, 10) expects x of shape (..., 100), \
-got (64, 10) from layer 2, Dense(784, 10); in_features=10 would take it
         """
-        x = self.blank(x_or_shape)
+        x = self.example_input(x_or_shape)
         if not x.ndim:
-            raise InputError(f"{self!r}.check expects x to have a batch axis, got the shape ()")
+            raise InputError(
+                f"{self!r}.output_shape expects x to have a batch axis, got the shape ()"
+            )
         try:
-            return self._shape_of_y(x)
+            return self._empty_forward(x)
         except InputError:
             raise
         except Exception as error:
             raise InputError(
-                f"{self!r}.check expects layers that take a batch of no samples, got {error!r}"
+                f"{self!r}.output_shape expects layers that take an empty batch, got {error!r}"
             ) from error
 
     @final
-    def check_before_first(self, x: Any) -> None:
-        """As `check`, for a first forward: what only an empty batch upsets is left for forward."""
-        # An empty batch is itself such a check, of a layer around this one; and where an x of one
-        # axis has its samples only the layer knows.
+    def check_shapes(self, x: Any) -> None:
+        """As `output_shape`, before a first forward; errors of empty batches alone are ignored."""
+        # An empty batch is itself such a check, of a layer around this one; and in an x of one
+        # axis only the layer knows where the samples are.
         if isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
             try:
-                self._shape_of_y(x)
+                self._empty_forward(x)
             except InputError:
                 raise
             except Exception:
                 pass
 
-    def _shape_of_y(self, x: Array) -> tuple[int, ...]:
+    def _empty_forward(self, x: Array) -> tuple[int, ...]:
         with self.in_mode(training=False), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
                 y = self(x[:0])
             except ShapeError as error:
-                # The sentence tells of the batch that is meant, not of the empty one.
-                if error.got[:1] == (0,):
-                    error.got = (len(x), *error.got[1:])
-                raise
+                if error.got[:1] != (0,):
+                    raise
+                # The message is about the real batch, not about the empty one.
+                got = (len(x), *error.got[1:])
+                real = shape_error(error.layer, error.name, error.pattern, got)
+                real.location, real.source = error.location, error.source
+                raise real from None
         return (len(x), *y.shape[1:])
 
     @final
-    def blank(self, x_or_shape: Array | Sequence[int]) -> Array:
+    def example_input(self, x_or_shape: Array | Sequence[int]) -> Array:
         """An x as it is, or zeros of a shape: floats, or integers where the first layer needs them.
 
         >>> from tinynet import ReLU
-        >>> ReLU().blank((1, 2))
+        >>> ReLU().example_input((1, 2))
         array([[0., 0.]], dtype=float32)
         """
         if isinstance(x_or_shape, np.ndarray):
@@ -172,65 +179,261 @@ got (64, 10) from layer 2, Dense(784, 10); in_features=10 would take it
         if not isinstance(x_or_shape, Sequence):
             raise InputError(f"{who} expects an array or the shape of one, got {x_or_shape!r}")
         sizes = [whole_number(who, "each size of a shape", size, at_least=0) for size in x_or_shape]
-        first = next(layer for layer in self._layers() if len(layer._layers()) == 1)
+        first = next(layer for _, layer in self.named_layers() if len(layer.named_layers()) == 1)
         return np.zeros(sizes, np.int64 if first.takes_integers else self.dtype)
 
-    # What forward and backward are made of
+    # For forward and backward
 
     @final
     def check_input(
-        self,
-        x: Any,
-        *shape: int | str | EllipsisType,
-        name: str = "x",
-        integers: bool = False,
+        self, x: Any, *shape: int | str | EllipsisType, name: str = "x", integers: bool = False
     ) -> None:
-        """Refuses an x that is no array, of a wrong dtype, or not of `shape`.
+        """Raises InputError unless x is an array of floats (or integers) of `shape`.
 
-        A number in `shape` is demanded, a letter stands for any size, ... for any axes:
+        A number in `shape` is required, a letter stands for any size, ... for any axes:
         `self.check_input(x, "N", 3, "H", "W")`.
-
-        Raises:
-            InputError: with the shape expected, the one that came, and what was probably meant.
         """
         if not isinstance(x, np.ndarray):
             raise InputError(f"{self!r} expects {name} to be a NumPy array, got {type(x).__name__}")
         if x.dtype.kind != "f" and not (integers and x.dtype.kind in "iub"):
-            mend = "; Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
+            hint = "; Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
             raise InputError(
                 f"{self!r} expects {name} of {'a number' if integers else 'a float'} dtype, "
-                f"got {x.dtype}{mend if x.dtype.kind in 'iub' else ''}"
+                f"got {x.dtype}{hint if x.dtype.kind in 'iub' else ''}"
             )
-        if not fits(x.shape, shape):
-            raise ShapeError(self, name, shape, x.shape)
+        check_shape(self, name, x, shape)
 
     @final
-    def remember(self, y: Array | float, *kept: Any) -> None:
-        """Keeps in `forward` what `backward` needs, and the form of y, to hold dy against it."""
-        self._remembered = (np.shape(y), getattr(y, "dtype", None), kept)
+    def save_for_backward(self, y: Array | float, *values: Any) -> None:
+        """Keeps, in `forward`, what `backward` needs, and the shape and dtype of y to check dy."""
+        self._saved = (np.shape(y), getattr(y, "dtype", None), values)
 
     @final
-    def recall(self, dy: Array | float) -> tuple[Any, ...]:
-        """Gives in `backward` (dy, *kept), with dy in the float dtype of y, and forgets them.
-
-        A loss, whose y is a number, recalls for a dy of 1.
+    def saved_for_backward(self, dy: Array | float = 1.0) -> tuple[Any, ...]:
+        """Returns, in `backward`, (dy, *values), with dy in the float dtype of y; allowed once.
 
         Raises:
-            InputError: no `forward` came before, or dy is not like y.
+            InputError: there was no `forward` before, or dy is not like y.
         """
-        if self._remembered is None:
+        if self._saved is None:
             raise InputError(
                 f"{self!r}.backward expects a forward before it, got none: "
                 "each forward allows one backward"
             )
-        shape, dtype, kept = self._remembered
+        shape, dtype, values = self._saved
         dy = np.asarray(dy)
         if dy.shape != shape or dy.dtype.kind not in "fiub":
             raise InputError(
                 f"{self!r}.backward expects dy of the shape of y, {shape}, "
                 f"got {dy.shape} of {dy.dtype}"
             )
-        self._remembered = None
+        self._saved = None
         if dtype is not None and dtype.kind == "f":
             dy = dy.astype(dtype, copy=False)
-        return dy, *kept
+        return dy, *values
+
+    @final
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """An uninitialized array that never leaves the layer; in training it is used again."""
+        if not self.training:  # there batches are large and differ in size
+            return np.empty(shape, dtype)
+        if self._scratch_memory is None:
+            self._scratch_memory = {}
+        found = self._scratch_memory.get(name)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            found = self._scratch_memory[name] = np.empty(shape, dtype)
+        return found
+
+    # Parameters, sub-layers and modes
+
+    @final
+    def parameters(self) -> list[Parameter]:
+        """Every parameter of this layer and of those inside it, in the order of definition."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @final
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Every parameter with its attribute path, such as `layers.0.weight`."""
+        return [(path, node) for path, node in _walk("", self, {}) if isinstance(node, Parameter)]
+
+    @final
+    def named_layers(self) -> list[tuple[str, Layer]]:
+        """This layer, with the path "", and every layer inside it with its attribute path."""
+        return [(path, node) for path, node in _walk("", self, {}) if isinstance(node, Layer)]
+
+    @final
+    def train(self) -> Self:
+        """Sets training mode here and in all layers inside, and returns the layer."""
+        return self._set_training(mode=True)
+
+    @final
+    def eval(self) -> Self:
+        """Sets evaluation mode here and in all layers inside, and returns the layer."""
+        return self._set_training(mode=False)
+
+    def _set_training(self, *, mode: bool) -> Self:
+        for _, layer in self.named_layers():
+            layer.training = mode
+        return self
+
+    @final
+    @contextmanager
+    def in_mode(self, *, training: bool) -> Iterator[None]:
+        """That mode inside the block; afterwards the former modes, and no pending `backward`."""
+        modes = [(layer, layer.training) for _, layer in self.named_layers()]
+        self._set_training(mode=training)
+        try:
+            yield
+        finally:
+            for layer, mode in modes:
+                layer.training = mode
+                layer._saved = None
+
+    @final
+    def astype(self, dtype: DTypeLike) -> Self:
+        """A copy, with the parameters and the float arrays among the attributes in `dtype`.
+
+        Raises:
+            InputError: `dtype` is not a float type.
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise InputError(f"{self!r}.astype expects a float dtype, got {dtype}")
+        copy = deepcopy(self)
+        for parameter in copy.parameters():
+            parameter.value, parameter.grad = parameter.value.astype(dtype), None
+        for _, layer in copy.named_layers():
+            layer.dtype = dtype
+            for name, value in vars(layer).items():
+                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                    setattr(layer, name, value.astype(dtype))
+        return copy
+
+    # State
+
+    @final
+    def save(self, path: str | Path) -> None:
+        """Writes parameters and buffers into an .npz file, as a whole or not at all.
+
+        Raises:
+            CheckpointError: the file cannot be written; what stood there before is untouched.
+        """
+        from tinynet.saving.checkpoint import write  # who does not save does not pay for its import
+
+        write(path, {"network": repr(self), "model": self.state_dict()})
+
+    @final
+    def load(self, path: str | Path) -> Self:
+        """Takes parameters and buffers from a file of `save` or `Trainer.save`; returns self.
+
+        Raises:
+            CheckpointError: the file is damaged, or of another network; nothing is changed then.
+        """
+        from tinynet.saving.checkpoint import reading
+
+        with reading(path) as state:
+            self.load_state_dict(state.get("model"))
+        return self
+
+    @final
+    def state_dict(self) -> State:
+        """Parameters and buffers by path: the arrays themselves, not copies.
+
+        A buffer is a writable array under a public attribute, such as a running mean.
+
+        Raises:
+            InputError: two of them have one path, as by a key with a dot in a dict.
+        """
+        arrays = [(path, parameter.value) for path, parameter in self.named_parameters()]
+        arrays += [
+            (path, a)
+            for path, a in self._attributes(np.ndarray, private=False)
+            if a.flags.writeable
+        ]
+        state = dict(arrays)
+        if len(state) < len(arrays):
+            raise InputError(f"{self!r} expects a path of its own for each array, got one twice")
+        return state
+
+    @final
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless names, shapes and dtypes are those of this network."""
+        check_arrays(repr(self), self.state_dict(), state)
+
+    @final
+    def load_state_dict(self, state: Any) -> None:
+        """Copies the arrays of a state into parameters and buffers, all of them or none."""
+        self.check_state_dict(state)
+        load_arrays(self.state_dict(), state)
+
+    @final
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The random generators of this layer and of those inside it, by path."""
+        return dict(self._attributes(np.random.Generator))
+
+    def _attributes(self, kind: type, *, private: bool = True) -> Iterator[tuple[str, Any]]:
+        """Every object of a kind among the attributes of the layers, each with its path."""
+        for path, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                if name not in _PER_BATCH and (private or not name.startswith("_")):
+                    yield from _of_kind(kind, _join(path, name), value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy or a pickle of a layer carries no batch.
+        return {name: value for name, value in vars(self).items() if name not in _PER_BATCH}
+
+    def __repr__(self) -> str:
+        call = constructor_call(self)
+        # A constructor without arguments says less than the parameters that it made.
+        if call is None or (
+            call.endswith("()") and not type(self).__module__.startswith("tinynet.")
+        ):
+            return f"{type(self).__name__}({', '.join(self._contents())})"
+        return call
+
+    def _contents(self) -> Iterator[str]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield f"{name}={value.value.shape}"
+            elif isinstance(value, Layer):
+                yield f"{name}={value!r}"
+
+
+_PER_BATCH = ("_saved", "_scratch_memory")
+_CONTAINERS = (list, tuple, dict)
+
+
+def _walk(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str, Any]]:
+    """A layer or container with all layers and parameters below it, each with its path."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, Parameter | Layer):
+        if id(value) in seen:
+            raise InputError(
+                "a network expects each layer and parameter at one place only, "
+                f"got a {type(value).__name__} at {seen[id(value)]} and again at {path}: "
+                "backward at one would overwrite the gradient of the other, so make a second object"
+            )
+        seen[id(value)] = path or "the top"
+        yield path, value
+        items = vars(value).items() if isinstance(value, Layer) else ()
+    else:
+        items = _items(value)
+    for name, item in items:
+        if isinstance(item, (Parameter, Layer, *_CONTAINERS)) and name not in _PER_BATCH:
+            yield from _walk(_join(path, name), item, seen)
+
+
+def _of_kind(kind: type, path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, kind):
+        yield path, value
+    elif isinstance(value, _CONTAINERS):
+        for name, item in _items(value):
+            yield from _of_kind(kind, _join(path, name), item)
+
+
+def _items(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if isinstance(container, dict) else enumerate(container)
+
+
+def _join(path: str, name: Any) -> str:
+    return f"{path}.{name}" if path else f"{name}"

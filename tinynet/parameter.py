@@ -1,4 +1,4 @@
-"""A parameter is an array that training changes, together with the gradient of the loss by it.
+"""Parameter: a trainable array together with the gradient of the loss by it.
 
 Layers own parameters, `backward` writes their gradients, and an optimizer reads both.
 """
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 
 Array = NDArray[Any]
 
@@ -38,3 +38,18 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype})"
+
+
+def write_grad(parameter: Parameter | None, grad: Array) -> None:
+    """Writes a gradient in the shape and dtype of its parameter; without a parameter, nothing.
+
+    Layers keep None in place of a parameter that they do without, such as a bias.
+
+    >>> bias = Parameter([0.0, 0.0])
+    >>> write_grad(bias, np.array([[1.0, 2.0]]))
+    >>> bias.grad
+    array([1., 2.], dtype=float32)
+    """
+    if parameter is not None:
+        value = parameter.value
+        parameter.grad = grad.reshape(value.shape).astype(value.dtype, copy=False)

@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.arguments import InputError
-from tinynet.gradcheck.case import Case, prepare
-from tinynet.gradcheck.examination import examine
-from tinynet.gradcheck.explanation import explain
-from tinynet.gradcheck.layouts import layouts
-from tinynet.gradcheck.report import Report
-from tinynet.gradcheck.state import GlobalGenerators
-from tinynet.gradcheck.verdict import GradientCheckError, Verdict
+from tinynet.errors import GradientCheckError, InputError
+from tinynet.gradcheck.inputs import Case, prepare
+from tinynet.gradcheck.layer_under_test import GlobalGenerators
+from tinynet.gradcheck.message import explain
+from tinynet.gradcheck.report import Report, Verdict
+from tinynet.gradcheck.rules import examine, layouts
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
@@ -179,8 +177,8 @@ def check_layer(
     >>> from tinynet import Dense
     >>> check_layer(Dense, shapes=("N", "in_features"), out_features=sizes)
     """
-    _demand_arguments(factory, shapes, x, targets)
-    _demand_shares(informative=informative, examples=examples)
+    _check_arguments(factory, shapes, x, targets)
+    _check_shares(informative=informative, examples=examples)
     failed: list[tuple[LayerCase, Case]] = []
     reports: list[Report] = []
     drawn = layer_cases(factory, shapes, x, targets, **configuration)
@@ -213,10 +211,10 @@ def check_layer(
         explained = explain(case, error)
         explained.add_note(f"The smallest configuration that fails: {smallest!r}")
         raise explained.with_traceback(None) from error.__cause__
-    _demand_informative(factory, reports, informative)
+    _check_informative(factory, reports, informative)
 
 
-def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
+def _check_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
     if not callable(factory) or isinstance(factory, Layer):
         raise InputError(
             f"check_layer expects a class or function that makes a layer, got {factory!r}"
@@ -234,13 +232,13 @@ def _demand_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
             )
 
 
-def _demand_shares(**shares: float) -> None:
+def _check_shares(**shares: float) -> None:
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise InputError(f"check_layer expects {name} to be a share from 0 to 1, got {share!r}")
 
 
-def _demand_informative(
+def _check_informative(
     factory: Callable[..., Layer], reports: list[Report], informative: float
 ) -> None:
     entries = [tensor for report in reports for tensor in report.tensors.values()]

@@ -13,16 +13,7 @@ import time
 
 import numpy as np
 
-from tinynet import (
-    SGD,
-    Dense,
-    Flatten,
-    ReLU,
-    Rescale,
-    Sequential,
-    SoftmaxCrossEntropy,
-    Trainer,
-)
+from tinynet import SGD, Dense, Flatten, ReLU, Rescale, Sequential, SoftmaxCrossEntropy, Trainer
 from tinynet.callbacks import ProgressBar
 from tinynet.datasets import Digits, load_mnist
 

@@ -7,8 +7,9 @@ from resume_run import digest, make_data, make_trainer
 
 from tinynet import InputError, Trainer
 from tinynet.callbacks import Callback, Checkpoint
-from tinynet.checkpoint import CheckpointError, read
-from tinynet.watch import Watch
+from tinynet.errors import CheckpointError
+from tinynet.monitor import Monitor
+from tinynet.saving.checkpoint import read
 
 X, Y = make_data()  # four steps an epoch
 VALIDATION = make_data(30, seed=2)
@@ -135,7 +136,7 @@ class TestBest:
         [
             ("validation_loss", "validation_loss", False),
             ("accuracy", "accuracy", True),
-            (Watch("loss", higher_is_better=True), "loss", True),
+            (Monitor("loss", higher_is_better=True), "loss", True),
         ],
     )
     def test_is_the_epoch_with_the_best_figure(
@@ -175,8 +176,8 @@ class TestBest:
         assert read(tmp_path / "run" / "best.npz")["progress"]["epoch"] == 3
 
     def test_is_remembered_where_the_run_is_resumed(self, tmp_path: Path) -> None:
-        def highest_loss() -> Watch:
-            return Watch("loss", higher_is_better=True)
+        def highest_loss() -> Monitor:
+            return Monitor("loss", higher_is_better=True)
 
         fit(tmp_path / "whole", 4, best=highest_loss())
         fit(tmp_path / "run", 2, best=highest_loss())
@@ -188,7 +189,7 @@ class TestBest:
             assert one.read_bytes() == other.read_bytes()
 
     def test_is_forgotten_by_another_run(self, tmp_path: Path) -> None:
-        watch = Watch("loss", higher_is_better=True)
+        watch = Monitor("loss", higher_is_better=True)
         for name in ("one", "other"):
             fit(tmp_path / name, 3, best=watch)
             assert read(tmp_path / name / "best.npz")["progress"]["epoch"] == 1
@@ -196,14 +197,14 @@ class TestBest:
     def test_is_forgotten_by_a_second_fit_also_where_the_first_was_resumed(
         self, tmp_path: Path
     ) -> None:
-        checkpoint = Checkpoint(tmp_path / "one", best=Watch("loss", higher_is_better=True))
+        checkpoint = Checkpoint(tmp_path / "one", best=Monitor("loss", higher_is_better=True))
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=2, callbacks=[checkpoint])
         trainer.restore(tmp_path / "one" / "step-0000000002.npz")
         trainer.fit(X, Y, epochs=3, callbacks=[checkpoint])
-        assert checkpoint.state()["best"]["waited"] == 2
+        assert checkpoint.state_dict()["best"]["waited"] == 2
         trainer.fit(X, Y, epochs=4, callbacks=[checkpoint])
-        assert checkpoint.state()["best"]["waited"] == 0
+        assert checkpoint.state_dict()["best"]["waited"] == 0
 
     @pytest.mark.parametrize(("before", "now"), [(None, "loss"), ("loss", None)])
     def test_may_come_or_go_where_the_run_is_resumed(
@@ -217,9 +218,9 @@ class TestBest:
 
     def test_of_a_state_that_is_none_is_refused(self) -> None:
         with pytest.raises(InputError, match="Checkpoint expects a state with best, got none of b"):
-            Checkpoint("x").restoring({"worst": 1})
-        with pytest.raises(InputError, match="Watch expects a state"):
-            Checkpoint("x", best="loss").restoring({"best": 3})
+            Checkpoint("x").check_state_dict({"worst": 1})
+        with pytest.raises(InputError, match="Monitor expects a state"):
+            Checkpoint("x", best="loss").check_state_dict({"best": 3})
 
     def test_that_is_no_number_in_some_epoch_is_not_the_best(self, tmp_path: Path) -> None:
         trainer = make_trainer()

@@ -45,7 +45,7 @@ class TestRows:
     def test_come_as_each_epoch_ends_and_the_head_before_them(self, log: Path) -> None:
         trainer = make_trainer()
         fit(trainer, log, 0)
-        assert rows(log) == [["epoch", *trainer.figures]]
+        assert rows(log) == [["epoch", *trainer.metric_names]]
         for epoch in range(1, 3):
             fit(trainer, log, epoch)
             assert len(rows(log)) == 1 + epoch

@@ -24,7 +24,7 @@ from tinynet import (
     datasets,
 )
 from tinynet.callbacks import Callback, Doctor
-from tinynet.schedules import Cosine
+from tinynet.optimizers.schedules import Cosine
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((1280, 6)).astype(np.float32)
@@ -90,12 +90,12 @@ class Script(Layer):
 
     def forward(self, prediction: Array, targets: Array) -> float:
         del targets
-        self.remember(0.0, prediction)
+        self.save_for_backward(0.0, prediction)
         self.calls += 1
         return float(self.losses(self.calls))
 
     def backward(self) -> Array:
-        _, prediction = self.recall(1)
+        _, prediction = self.saved_for_backward(1)
         dx: Array = np.full_like(prediction, 0.01)
         return dx
 
@@ -150,11 +150,11 @@ class TestHealthyRuns:
 
             def forward(self, x: Array) -> Array:
                 y: Array = x + self.row.value
-                self.remember(y)
+                self.save_for_backward(y)
                 return y
 
             def backward(self, dy: Array) -> Array:
-                (dy,) = self.recall(dy)
+                (dy,) = self.saved_for_backward(dy)
                 self.row.grad = dy.sum(axis=0, keepdims=True)
                 return dy.copy()
 
@@ -167,11 +167,11 @@ class TestHealthyRuns:
 
             def forward(self, x: Array) -> Array:
                 y: Array = x.mean(axis=1)
-                self.remember(y, x.shape)
+                self.save_for_backward(y, x.shape)
                 return y
 
             def backward(self, dy: Array) -> Array:
-                dy, shape = self.recall(dy)
+                dy, shape = self.saved_for_backward(dy)
                 return np.broadcast_to(dy[:, None] / shape[1], shape).copy()
 
         def cut(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -361,7 +361,7 @@ class TestTraining:
         alone, seen = trainer(rate), trainer(rate)
         alone.fit(X, LABELS, epochs=3, batch_size=32)
         examine(seen, every_steps=1)
-        mine, theirs = seen.state(), alone.state()
+        mine, theirs = seen.state_dict(), alone.state_dict()
         mine.pop("callbacks")
         theirs.pop("callbacks")
         np.testing.assert_equal(mine, theirs)
@@ -416,35 +416,38 @@ class TestState:
 
         doctor, told = examine(first, Save(), epochs=4)
         assert len(told) == 1
-        assert doctor.state() == {"told": ["steps too short"]}
+        assert doctor.state_dict() == {"reported": ["steps too short"]}
         resumed = trainer(0.0).restore(tmp_path / "run.npz")
         again, told = examine(resumed, epochs=8, patience=9)
         assert told == []
-        assert again.state() == doctor.state()
+        assert again.state_dict() == doctor.state_dict()
 
     def test_round_trip(self) -> None:
         doctor, other = Doctor(), Doctor()
-        restore = doctor.restoring({"told": ["loss plateau", "dead units"]})
-        assert doctor.state() == {"told": []}
-        restore()
-        assert doctor.state() == {"told": ["dead units", "loss plateau"]}
-        other.restoring(doctor.state())()
-        assert other.state() == doctor.state()
+        doctor.check_state_dict({"reported": ["loss plateau", "dead units"]})
+        assert doctor.state_dict() == {"reported": []}
+        doctor.load_state_dict({"reported": ["loss plateau", "dead units"]})
+        assert doctor.state_dict() == {"reported": ["dead units", "loss plateau"]}
+        other.load_state_dict(doctor.state_dict())
+        assert other.state_dict() == doctor.state_dict()
 
     @pytest.mark.parametrize(
         ("state", "sentence"),
         [
             (None, "Doctor expects a state, got none"),
             ({}, "Doctor expects a state with told, got none of told"),
-            ({"told": "dead units"}, "Doctor expects told to be a list of names, got 'dead units'"),
-            ({"told": [1]}, r"Doctor expects told to be a list of names, got \[1\]"),
+            (
+                {"reported": "dead units"},
+                "Doctor expects told to be a list of names, got 'dead units'",
+            ),
+            ({"reported": [1]}, r"Doctor expects told to be a list of names, got \[1\]"),
         ],
     )
     def test_refuses_what_is_none(self, state: Any, sentence: str) -> None:
         doctor = Doctor()
         with pytest.raises(InputError, match=sentence):
-            doctor.restoring(state)
-        assert doctor.state() == {"told": []}
+            doctor.check_state_dict(state)
+        assert doctor.state_dict() == {"reported": []}
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from resume_run import digest, make_data, make_model
 
 from tinynet import SGD, Array, Dense, InputError, SoftmaxCrossEntropy, Trainer
 from tinynet.callbacks import Callback, EarlyStopping
-from tinynet.metrics import Metric
-from tinynet.watch import Watch
+from tinynet.monitor import Monitor
+from tinynet.training.metrics import Metric
 
 X, Y = make_data()
 
@@ -41,7 +41,7 @@ class Weights(Callback):
 
 
 def weights(trainer: Trainer) -> list[bytes]:
-    return [array.tobytes() for array in trainer.model.state().values()]  # buffers, too
+    return [array.tobytes() for array in trainer.model.state_dict().values()]  # buffers, too
 
 
 def fit(scores: list[float], watch: Any = "score", **settings: Any) -> tuple[Trainer, list[Any]]:
@@ -81,11 +81,11 @@ class TestStops:
 
     def test_after_5_epochs_on_the_validation_loss_where_nothing_else_is_said(self) -> None:
         early = EarlyStopping()
-        assert (early.watch.figure, early.patience, early.best_epoch) == ("validation_loss", 5, 0)
+        assert (early.monitor.metric, early.patience, early.best_epoch) == ("validation_loss", 5, 0)
 
     def test_by_what_a_watch_calls_better(self) -> None:
         scores = [3, 2.5, 2, 1.5, 1.45, 1]
-        lower = Watch("score", higher_is_better=False, min_delta=0.6)
+        lower = Monitor("score", higher_is_better=False, min_delta=0.6)
         trainer, found = fit(scores, lower, patience=2)
         # 2.5 is not better by enough, 2 is; 1.5 and 1.45 are not.
         assert (trainer.epoch, found) == (5, [3, 3])
@@ -100,13 +100,13 @@ class TestRefuses:
         ("watch", "mend"),
         [("speed", ""), ("validation_loss", "; give validation data to fit")],
     )
-    def test_a_figure_that_is_not_there_at_the_start(self, watch: str, mend: str) -> None:
+    def test_a_figure_that_is_not_there_at_the_start(self, watch: str, hint: str) -> None:
         model = Dense(4, 3)
         trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1))
         with pytest.raises(InputError) as error:
             trainer.fit(X, Y, epochs=1, callbacks=[EarlyStopping(watch)])
         assert str(error.value) == (
-            f"watching {watch!r} expects one of the figures loss, learning_rate{mend}"
+            f"watching {watch!r} expects one of the figures loss, learning_rate{hint}"
         )
         assert trainer.step == 0
 
@@ -125,7 +125,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
-            ({"watch": {}}, "Watch expects a state with best, waited"),
+            ({"watch": {}}, "Monitor expects a state with best, waited"),
             ({"best_epoch": -1}, "EarlyStopping expects best_epoch to be a whole number >= 0"),
             ({"best": 3}, "EarlyStopping expects a state, got 3"),
             ({"best": {"w": "x"}}, "EarlyStopping, w, expects"),
@@ -133,16 +133,16 @@ class TestRefuses:
     )
     def test_a_state_that_is_none_of_its_own(self, change: dict[str, Any], sentence: str) -> None:
         early = EarlyStopping("loss")
-        state = early.state()
+        state = early.state_dict()
         with pytest.raises(InputError, match=sentence):
-            early.restoring({**state, **change})
+            early.check_state_dict({**state, **change})
         with pytest.raises(InputError, match="EarlyStopping expects a state with best, best_epoch"):
-            early.restoring({"best": {}})
+            early.check_state_dict({"best": {}})
         assert (
-            early.state()
+            early.state_dict()
             == state
             == {
-                "watch": {"best": None, "waited": 0},
+                "monitor": {"best": None, "waited": 0},
                 "best_epoch": 0,
                 "best": {},
             }
@@ -185,14 +185,14 @@ class TestGoingOn:
     def test_another_fit_starts_anew(self) -> None:
         trainer, early = self.trainer(), EarlyStopping("loss", patience=1)
         trainer.fit(X, Y, epochs=50, batch_size=10, callbacks=[early])
-        early.watch.best = -1.0  # which no loss is below
+        early.monitor.best = -1.0  # which no loss is below
         trainer.fit(X, Y, epochs=trainer.epoch + 1, batch_size=10, callbacks=[early])
         assert early.best_epoch == trainer.epoch
         trainer.fit(X, Y, epochs=0, callbacks=[early])
         assert early.best_epoch == 0
 
     def test_another_run_starts_anew_also_with_the_watch_of_the_first(self) -> None:
-        watch = Watch("loss", min_delta=0.5)
+        watch = Monitor("loss", min_delta=0.5)
         for _ in range(2):
             early = EarlyStopping(watch, patience=2)
             self.trainer().fit(X, Y, epochs=2, callbacks=[early])
@@ -202,6 +202,6 @@ class TestGoingOn:
         trainer, early, kept = self.trainer(), EarlyStopping("loss", patience=50), Weights()
         trainer.fit(X, Y, epochs=5, callbacks=[early, kept])
         before = kept.of[early.best_epoch]
-        assert [array.tobytes() for array in early.state()["best"].values()] == before
+        assert [array.tobytes() for array in early.state_dict()["best"].values()] == before
         trainer.model.parameters()[0].value += 1  # they are not the weights, but a copy
-        assert [array.tobytes() for array in early.state()["best"].values()] == before
+        assert [array.tobytes() for array in early.state_dict()["best"].values()] == before

@@ -1,18 +1,7 @@
 """Layers that bend their input, entry by entry or along an axis."""
 
 from contract.case import Case, N
-from tinynet import (
-    ELU,
-    GELU,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from tinynet import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 
 CASES = {
     "ReLU": Case(ReLU, (N, 4)),

@@ -32,10 +32,10 @@ def test_the_baseline_is_the_mean_image() -> None:
 def test_the_halves_meet_in_two_numbers() -> None:
     rng = np.random.default_rng(0)
     encoder, decoder = example.build_encoder(32, rng), example.build_decoder(32, rng)
-    assert encoder.check((5, 28, 28)) == (5, 2)
-    assert decoder.check((5, 2)) == (5, 28, 28)
+    assert encoder.output_shape((5, 28, 28)) == (5, 2)
+    assert decoder.output_shape((5, 2)) == (5, 28, 28)
     whole = encoder + decoder
-    assert whole.check((5, 28, 28)) == (5, 28, 28)
+    assert whole.output_shape((5, 28, 28)) == (5, 28, 28)
     assert whole.parameters() == encoder.parameters() + decoder.parameters()
 
 

@@ -23,7 +23,7 @@ from tinynet import (
     check_gradients,
 )
 from tinynet.gradcheck import Cause, Verdict
-from tinynet.gradcheck.state import GlobalGenerators
+from tinynet.gradcheck.layer_under_test import GlobalGenerators
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((5, 4))
@@ -373,7 +373,7 @@ class TestWhatIsGiven:
     def test_float32_and_lists_are_checked_in_float64(self) -> None:
         seen = set()
 
-        class Watch(Layer):
+        class Monitor(Layer):
             def forward(self, x: Array) -> Array:
                 seen.add(x.dtype)
                 return x.copy()
@@ -381,9 +381,9 @@ class TestWhatIsGiven:
             def backward(self, dy: Array) -> Array:
                 return dy.copy()
 
-        check_gradients(Watch(), X.astype(np.float32))
+        check_gradients(Monitor(), X.astype(np.float32))
         rows: Any = X.tolist()
-        check_gradients(Watch(), rows)
+        check_gradients(Monitor(), rows)
         assert seen == {np.dtype(np.float64)}
 
     def test_integers_have_no_gradient_but_parameters_do(self) -> None:

@@ -22,11 +22,11 @@ class Slopes(Layer):
     def forward(self, x: Array) -> Array:
         slope = np.where(x > 0, self.right, np.where(x < 0, self.left, self.at_zero))
         y: Array = x * slope.astype(x.dtype)
-        self.remember(y, slope)
+        self.save_for_backward(y, slope)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, slope = self.recall(dy)
+        dy, slope = self.saved_for_backward(dy)
         dx: Array = dy * slope
         return dx
 
@@ -37,11 +37,11 @@ class Softmax(Layer):
     def forward(self, x: Array) -> Array:
         e = np.exp(x - x.max(axis=1, keepdims=True))
         y: Array = e / e.sum(axis=1, keepdims=True)
-        self.remember(y, y)
+        self.save_for_backward(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, y = self.recall(dy)
+        dy, y = self.saved_for_backward(dy)
         dx: Array = y * (dy - (dy * y).sum(axis=1, keepdims=True))
         return dx
 

@@ -37,11 +37,11 @@ class Log(Layer):
 
     def forward(self, x: Array) -> Array:
         y: Array = np.log(x + np.float32(self.shift))
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         dx: Array = dy / (x + np.float32(self.shift))
         return dx
 
@@ -51,11 +51,11 @@ class Length(Layer):
 
     def forward(self, x: Array) -> Array:
         y: Array = np.abs(x)
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         dx: Array = dy * x / np.abs(x)
         return dx
 
@@ -68,11 +68,11 @@ class Gain(Layer):
 
     def forward(self, x: Array) -> Array:
         y: Array = x * self.gain.value
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         self.gain.grad = (dy * x).sum(axis=0)
         self.gain.grad[2] = np.inf
         dx: Array = dy * self.gain.value
@@ -84,11 +84,11 @@ class Halved(Layer):
 
     def forward(self, x: Array) -> Array:
         y: Array = x / 2
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         dx: Array = dy / 2
         return dx
 
@@ -331,7 +331,7 @@ class TestTheStep:
         run = trainer(net(ReLU()))
         run.fit(X, Y, epochs=2, batch_size=20)
         resumed = trainer(net(ReLU()))
-        resumed.restoring(run.state())()
+        resumed.load_state_dict(run.state_dict())
         resumed.model.parameters()[0].value[0, 0] = np.nan
         error = caught(lambda: resumed.fit(X, Y, epochs=3, batch_size=20))
         assert place(error)[1:3] == ("forward", 7)
@@ -362,7 +362,7 @@ class TestHealthyRuns:
         model = Sequential([Dense(4, 8, rng=0), ReLU(), Dropout(0.3, rng=1), Dense(8, 2, rng=2)])
         run = Trainer(model, SoftmaxCrossEntropy(), optimizer(model.parameters()))
         run.fit(X, Y, epochs=3, batch_size=7, validation=(X, Y), micro_batch_size=3)
-        return run.state(), run.predict(X), run.evaluate(X, Y)
+        return run.state_dict(), run.predict(X), run.evaluate(X, Y)
 
     def test_give_the_same_bits_inside_and_outside(self) -> None:
         outside = self.run()

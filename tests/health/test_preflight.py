@@ -36,9 +36,9 @@ from tinynet import (
     Trainer,
     datasets,
 )
-from tinynet.health import Findings
+from tinynet.health import Findings, preflight
 from tinynet.health import preflight as module
-from tinynet.schedules import Cosine, LinearWarmUp, OneCycle
+from tinynet.optimizers.schedules import Cosine, LinearWarmUp, OneCycle
 
 Data = tuple[Trainer, Array, Array]
 Sizes = tuple[int, ...]
@@ -125,59 +125,59 @@ NETS: dict[str, Callable[[Sizes, int], Any]] = {
 SIZES: list[Sizes] = [(784, 10), (784, 10, 10), (784, 128, 64, 10)]
 
 
-def demand_healthy(trainer: Trainer, x: Array, y: Array) -> None:
-    assert str(trainer.preflight(x, y)) == "nothing found"
+def check_healthy(trainer: Trainer, x: Array, y: Array) -> None:
+    assert str(preflight(trainer, x, y)) == "nothing found"
 
 
 class TestHealthy:
     @pytest.mark.parametrize("optimizer", some_of(OPTIMIZERS, 4))
     def test_optimizers(self, optimizer: str) -> None:
         sizes = SMALL if optimizer in ("slow SGD", "slow Adam", "Adagrad") else USUAL
-        demand_healthy(run(net(sizes), OPTIMIZERS[optimizer]), *mnist())
+        check_healthy(run(net(sizes), OPTIMIZERS[optimizer]), *mnist())
 
     @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
     def test_nets(self, make: Callable[..., Any]) -> None:
-        demand_healthy(run(make(USUAL, 1)), *mnist())
+        check_healthy(run(make(USUAL, 1)), *mnist())
 
     @pytest.mark.parametrize("sizes", some_of(SIZES, 2))
     def test_sizes(self, sizes: Sizes) -> None:
-        demand_healthy(run(net(sizes, 2)), *mnist())
+        check_healthy(run(net(sizes, 2)), *mnist())
 
     @pytest.mark.parametrize("samples", [1, 6, 100, 500])
     def test_few_samples(self, samples: int) -> None:
-        demand_healthy(run(net(SMALL, 3)), *some(0, samples))
+        check_healthy(run(net(SMALL, 3)), *some(0, samples))
 
     def test_images_of_floats_and_one_hot_targets(self) -> None:
         images, labels = some(0, 3000)
         model = net(SMALL, before=(Flatten(),))
-        demand_healthy(run(model), (images / 255).astype(np.float32), np.eye(10)[labels])
+        check_healthy(run(model), (images / 255).astype(np.float32), np.eye(10)[labels])
 
     def test_a_rare_class_and_labels_of_which_half_are_wrong(self) -> None:
         images, labels = mnist()
         rows = np.r_[np.flatnonzero(labels == 0)[:1900], np.flatnonzero(labels == 1)[:100]]
         rows = np.random.default_rng(0).permutation(rows)
-        demand_healthy(run(net((784, 12, 2))), images[rows], labels[rows])
+        check_healthy(run(net((784, 12, 2))), images[rows], labels[rows])
         rng = np.random.default_rng(0)
         noisy = np.where(rng.random(len(labels)) < 0.5, rng.integers(0, 10, len(labels)), labels)
-        demand_healthy(run(net(SMALL)), images, noisy)
+        check_healthy(run(net(SMALL)), images, noisy)
 
     def test_a_run_that_goes_on(self) -> None:
         trainer = run(net(SMALL))
         trainer.fit(*some(0, 640), epochs=3)
-        demand_healthy(trainer, *mnist())
+        check_healthy(trainer, *mnist())
 
     @pytest.mark.parametrize("bias", [True, False])
     def test_a_linear_start_at_0(self, bias: bool) -> None:
         dense = Dense(784, 10, bias=bias, weight_init=zeros)
-        demand_healthy(run(Sequential([Flatten(), Rescale(1 / 255), dense])), *mnist())
+        check_healthy(run(Sequential([Flatten(), Rescale(1 / 255), dense])), *mnist())
 
     def test_last_weights_that_start_at_0(self) -> None:
         model = net(SMALL)
         model[4].weight.value[...] = 0
-        demand_healthy(run(model), *mnist())
+        check_healthy(run(model), *mnist())
 
     def test_training_of_the_last_layer_alone(self) -> None:
-        demand_healthy(run(net(SMALL), lambda p: SGD(p[2:], 0.1)), *mnist())
+        check_healthy(run(net(SMALL), lambda p: SGD(p[2:], 0.1)), *mnist())
 
 
 def features(seed: int, samples: int = 3000) -> tuple[Array, Array]:
@@ -197,11 +197,11 @@ class Norm(Layer):
 
     def forward(self, x: Array) -> Array:
         y: Array = x * self.gain.value.ravel() + self.shift.value
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         self.gain.grad = (dy * x).sum(axis=0).reshape(self.gain.value.shape)
         self.shift.grad = dy.sum(axis=0, keepdims=True)
         dx: Array = dy * self.gain.value.ravel()
@@ -217,11 +217,11 @@ class Table(Layer):
     def forward(self, x: Array) -> Array:
         self.check_input(x, "N", integers=True)
         y: Array = self.rows.value[x]
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> None:
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         self.rows.grad = np.zeros_like(self.rows.value)
         np.add.at(self.rows.grad, x, dy)
 
@@ -231,7 +231,7 @@ class TestHealthyTables:
     def test_noisy_classes(self, optimizer: str) -> None:
         x, score = features(0)
         noisy = (score + np.random.default_rng(1).standard_normal(len(x)) > 0).astype(int)
-        demand_healthy(run(net((12, 32, 2), before=()), OPTIMIZERS[optimizer]), x, noisy)
+        check_healthy(run(net((12, 32, 2), before=()), OPTIMIZERS[optimizer]), x, noisy)
 
     @pytest.mark.parametrize("optimizer", ["slow SGD", "Adam"])
     @pytest.mark.parametrize(("scale", "offset"), [(1, 0), (0.1, 0), (0.2, 9)])
@@ -240,40 +240,40 @@ class TestHealthyTables:
         noise = np.random.default_rng(1).standard_normal(len(x)).astype(np.float32)
         y = (scale * (score + noise) + offset)[:, None]
         model = net((12, 32, 1), 1, before=())
-        demand_healthy(run(model, OPTIMIZERS[optimizer], MeanSquaredError()), x, y)
+        check_healthy(run(model, OPTIMIZERS[optimizer], MeanSquaredError()), x, y)
 
     def test_one_place_of_many_thousands(self) -> None:
         codes = np.random.default_rng(0).integers(0, 200, 1000)
         x = np.zeros((1000, 12_000), np.float32)
         x[np.arange(1000), codes] = 1
-        demand_healthy(run(net((12_000, 2), before=()), lambda p: Adam(p, 0.01)), x, codes % 2)
+        check_healthy(run(net((12_000, 2), before=()), lambda p: Adam(p, 0.01)), x, codes % 2)
 
     def test_tokens(self) -> None:
         x = np.random.default_rng(0).integers(0, 90, 3000)
         model = Sequential([Table(90, 16), Dense(16, 3, rng=0)])
-        demand_healthy(run(model), x, x % 3)
+        check_healthy(run(model), x, x % 3)
 
     def test_gains_that_start_at_1(self) -> None:
         x, score = features(2)
         model = Sequential([Dense(12, 16, rng=0), Norm(16), ReLU(), Dense(16, 2, rng=1)])
-        demand_healthy(run(model), x, (score > 0).astype(int))
+        check_healthy(run(model), x, (score > 0).astype(int))
 
     @pytest.mark.parametrize("seed", range(3))
     def test_deep_nets_for_two_classes(self, seed: int) -> None:
         x, score = features(seed, 400)
         model = net((12, 64, 64, 2), seed, before=())
-        demand_healthy(run(model, Adam), x, (score > 0).astype(int))
+        check_healthy(run(model, Adam), x, (score > 0).astype(int))
 
     def test_targets_that_are_large_where_predictions_are_too(self) -> None:
         x, score = features(3)
         model = Sequential([*net((12, 8, 1), before=()), Rescale(1000.0)])
         y = (1000 * score)[:, None]
-        demand_healthy(run(model, Adam, MeanSquaredError()), x, y)
+        check_healthy(run(model, Adam, MeanSquaredError()), x, y)
 
     def test_one_class_needs_no_start_loss(self) -> None:
         x, _ = features(3)
         trainer = run(net((12, 8, 1), before=()))
-        found = trainer.preflight(x, np.zeros(len(x), int))
+        found = preflight(trainer, x, np.zeros(len(x), int))
         assert names(found) == ["label range"]
 
 
@@ -315,34 +315,34 @@ class TestHealthyLosses:
         x, score = features(4)
         rate = 1e-4 if "sum" in kind else 0.05
         run_of = run(net((12, 16, outputs), before=()), lambda p: SGD(p, rate), make())
-        demand_healthy(run_of, x, targets((score > 0).astype(int)))
+        check_healthy(run_of, x, targets((score > 0).astype(int)))
 
     def test_of_sequences_with_places_to_ignore(self) -> None:
         x, y = sequences()
         model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
-        demand_healthy(run(model), x, y)
+        check_healthy(run(model), x, y)
 
     def test_of_a_batch_that_is_all_padding(self) -> None:
         x, y = sequences(1)
         model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
-        assert names(run(model).preflight(x, np.full_like(y, -100))) == []
+        assert names(preflight(run(model), x, np.full_like(y, -100))) == []
 
 
 class TestFaultsOfOtherLosses:
     def test_labels_of_sequences_and_of_hinge_from_1(self) -> None:
         x, y = sequences()
         model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
-        found = run(model).preflight(x, np.where(y < 0, y, y + 1))
+        found = preflight(run(model), x, np.where(y < 0, y, y + 1))
         assert names(found)[:1] == ["label range"]
         assert "Labels run from 1 to 3, and the net has 3 outputs." in str(found)
         rows, score = features(4)
-        found = run(net((12, 2), before=()), loss=Hinge()).preflight(rows, (score > 0) + 1)
+        found = preflight(run(net((12, 2), before=()), loss=Hinge()), rows, (score > 0) + 1)
         assert "Labels run from 1 to 2, and the net has 2 outputs." in str(found)
 
     def test_shuffled_sequences_are_told(self) -> None:
         x, y = sequences()
         model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
-        found = run(model).preflight(x, np.random.default_rng(1).permutation(y))
+        found = preflight(run(model), x, np.random.default_rng(1).permutation(y))
         assert names(found) == ["unrelated labels"]
 
     @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -351,7 +351,7 @@ class TestFaultsOfOtherLosses:
         model = net((12, 8, 2), before=())
         start(model[-1], times=100)
         loss = SoftmaxCrossEntropy([1, 30], reduction=reduction, label_smoothing=0.1)
-        found = run(model, lambda p: SGD(p, 1e-5), loss).preflight(x, (score > 0).astype(int))
+        found = preflight(run(model, lambda p: SGD(p, 1e-5), loss), x, (score > 0).astype(int))
         assert names(found)[:1] == ["start loss"]
         assert "among 2 classes has ln 2" not in str(found)
 
@@ -405,7 +405,7 @@ def at_rate(optimizer: Callable[..., Any]) -> Callable[[int, Sizes, Array, Array
     return lambda s, sizes, x, y: (run(net(sizes, s), optimizer), x, y)
 
 
-def started(change: Callable[[Any], None], **how: Any) -> Callable[..., Data]:
+def init_parameter(change: Callable[[Any], None], **how: Any) -> Callable[..., Data]:
     return lambda s, sizes, x, y: (changed(s, sizes, change, **how), x, y)
 
 
@@ -472,17 +472,17 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
         r"All labels are the same\.",
     ),
     "a start at 0": (
-        started(lambda model: start_all(model, 0)),
+        init_parameter(lambda model: start_all(model, 0)),
         "same start",
         r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\..*random weights",
     ),
     "a constant start": (
-        started(lambda model: start(model[2], 0.01)),
+        init_parameter(lambda model: start(model[2], 0.01)),
         "same start",
         r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\.01\.",
     ),
     "a start that is far too large": (
-        started(lambda model: start(model[-1], times=100)),
+        init_parameter(lambda model: start(model[-1], times=100)),
         "start loss",
         r"The loss starts at \d+\.?\d*, where a guess among 10 classes has ln 10 = 2\.303; logits "
         r"are \d+\.?\d* in standard deviation\..*the last ones, smaller",
@@ -513,17 +513,17 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
         r"Try \d\S*, or (lower|higher) still",
     ),
     "sigmoids that are saturated": (
-        started(lambda model: start(model[2], times=50), bend=Sigmoid),
+        init_parameter(lambda model: start(model[2], times=50), bend=Sigmoid),
         "saturated units",
         r"\d\d% of the outputs of layers\.3, Sigmoid\(\) stand where its slope is almost 0",
     ),
     "tanhs that are saturated": (
-        started(lambda model: start(model[2], times=50), bend=Tanh),
+        init_parameter(lambda model: start(model[2], times=50), bend=Tanh),
         "saturated units",
         r"\d\d% of the outputs of layers\.3, Tanh\(\) stand where its slope is almost 0",
     ),
     "units that are dead": (
-        started(lambda model: start(model[2], bias=-20)),
+        init_parameter(lambda model: start(model[2], bias=-20)),
         "dead units",
         r"(\d+) of the \1 units of layers\.3, ReLU\(\) pass no gradient on",
     ),
@@ -543,7 +543,7 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
         r"The optimizer was given 1 of \d parameters\.",
     ),
     "infinite weights": (
-        started(lambda model: start(model[-1], np.inf)),
+        init_parameter(lambda model: start(model[-1], np.inf)),
         "not finite",
         r"layers\.\d, Dense.*, forward, step 1: y has the first NaN or infinity.*its weight",
     ),
@@ -555,9 +555,9 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
 }
 
 
-def demand_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) -> None:
+def check_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) -> None:
     make, name, said = FAULTS[fault]
-    found = Trainer.preflight(*make(seed, sizes, *data))
+    found = preflight(*make(seed, sizes, *data))
     assert names(found)[:1] == [name], str(found)
     assert re.search(said, str(found[0])), str(found[0])
 
@@ -565,12 +565,12 @@ def demand_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array])
 class TestFaults:
     @pytest.mark.parametrize("fault", FAULTS)
     def test_come_first(self, fault: str) -> None:
-        demand_found(fault, 0, SMALL, mnist())
+        check_found(fault, 0, SMALL, mnist())
 
     def test_of_features_on_unlike_scales(self) -> None:
         x, score = features(0)
         x[:, 3] = 50 * x[:, 3] + 300
-        finding = run(net((12, 2), before=())).preflight(0.3 * x, (score > 0).astype(int))[0]
+        finding = preflight(run(net((12, 2), before=())), 0.3 * x, (score > 0).astype(int))[0]
         assert finding.name == "input range"
         assert finding.advice.startswith("Subtract the mean of each feature and divide")
 
@@ -578,13 +578,13 @@ class TestFaults:
     def test_of_scale_are_bytes_only_where_they_can_be(self, shift: int) -> None:
         images, labels = some(0, 500)
         x = images.astype(np.float32) + shift
-        found = run(net(SMALL, before=(Flatten(),))).preflight(x, labels)
+        found = preflight(run(net(SMALL, before=(Flatten(),))), x, labels)
         assert found[0].advice.startswith("Subtract the mean")
 
     def test_of_targets_on_a_scale_of_their_own(self) -> None:
         x, score = features(0)
         trainer = run(net((12, 8, 1), before=()), Adam, MeanSquaredError())
-        found = trainer.preflight(x, (200_000 + 50_000 * score)[:, None])
+        found = preflight(trainer, x, (200_000 + 50_000 * score)[:, None])
         assert names(found) == ["target range"]
         assert re.search(r"Targets are 2\.\d*e\+05 in root mean square", found[0].evidence)
         assert found[0].advice.startswith("Learn (y - mean) / standard deviation")
@@ -593,7 +593,7 @@ class TestFaults:
     def test_in_targets(self, bad: float) -> None:
         x, score = features(0)
         score[17] = bad
-        found = run(net((12, 1), before=()), loss=MeanSquaredError()).preflight(x, score[:, None])
+        found = preflight(run(net((12, 1), before=()), loss=MeanSquaredError()), x, score[:, None])
         assert str(found) == (
             "1. not finite: y has an entry that is NaN or infinite, the first at (17, 0). "
             "Fill them in or leave their samples out."
@@ -601,11 +601,11 @@ class TestFaults:
 
     def test_in_shapes_of_targets(self) -> None:
         x, score = features(0)
-        found = run(net((12, 1), before=()), loss=MeanSquaredError()).preflight(x, score)
+        found = preflight(run(net((12, 1), before=()), loss=MeanSquaredError()), x, score)
         assert names(found) == ["shapes"]
         assert "score" not in str(found)
         assert "reshape" in found[0].evidence
-        found = run(net((12, 2), before=())).preflight(x, score)
+        found = preflight(run(net((12, 2), before=())), x, score)
         assert names(found) == ["shapes"]
 
     def test_in_a_loss(self) -> None:
@@ -622,7 +622,7 @@ class TestFaults:
             def backward(self) -> Array:
                 return self.right.backward() / 2
 
-        found = run(net(SMALL), loss=Halved()).preflight(*some(0, 500))
+        found = preflight(run(net(SMALL), loss=Halved()), *some(0, 500))
         assert names(found) == ["gradient"]
         assert "Halved" in found[0].evidence
 
@@ -631,23 +631,23 @@ class TestFaults:
             """y = -x, with dx = dy."""
 
             def forward(self, x: Array) -> Array:
-                self.remember(x)
+                self.save_for_backward(x)
                 return -x
 
             def backward(self, dy: Array) -> Array:
-                (dy,) = self.recall(dy)
+                (dy,) = self.saved_for_backward(dy)
                 return dy.copy()
 
-        found = run(Sequential([*net(SMALL), Negated()])).preflight(*some(0, 500))
+        found = preflight(run(Sequential([*net(SMALL), Negated()])), *some(0, 500))
         assert re.search(r"Likely cause: \S.*\. Run check_gradients", str(found[0]))
 
     def test_several_are_told_in_the_order_of_cause_and_effect(self) -> None:
         images, labels = some(0, 500)
         model = net(SMALL, before=(Flatten(),), bend=Sigmoid)
         start(model[-1], times=100)
-        found = run(model).preflight(images.astype(np.float32), labels + 1)
+        found = preflight(run(model), images.astype(np.float32), labels + 1)
         assert names(found) == ["label range", "input range", "saturated units"]
-        found = run(model).preflight(images.astype(np.float32), labels)
+        found = preflight(run(model), images.astype(np.float32), labels)
         assert names(found) == ["input range", "saturated units", "start loss"]
         assert str(found).count("\n") == 2
 
@@ -655,18 +655,18 @@ class TestFaults:
         images, labels = mnist()
         few = images[labels > 0][:200], labels[labels > 0][:200]
         assert (few[1].min(), few[1].max()) == (1, 9)
-        demand_healthy(run(net(SMALL)), *few)
-        (finding,) = run(net(SMALL)).preflight(images[labels > 0][:201], labels[labels > 0][:201])
+        check_healthy(run(net(SMALL)), *few)
+        (finding,) = preflight(run(net(SMALL)), images[labels > 0][:201], labels[labels > 0][:201])
         assert finding.advice.endswith("y - 1 as labels, 0 to 8.")
         two_up = images[labels > 1][:201], labels[labels > 1][:201]
-        demand_healthy(run(net(SMALL)), *two_up)
+        check_healthy(run(net(SMALL)), *two_up)
 
     def test_beyond_what_is_scanned_show_in_the_forward(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         images, labels = some(0, 100)
         monkeypatch.setattr(module, "SCAN", images.size * 4 - 1)
-        found = run(net(SMALL)).preflight(nan_in(images), labels)
+        found = preflight(run(net(SMALL)), nan_in(images), labels)
         assert names(found) == ["not finite"]
         assert "input, step 1: x has the first NaN or infinity at index (5, 7, 9)" in str(found)
 
@@ -679,11 +679,11 @@ class TestFaults:
 
             def forward(self, prediction: Array, targets: Array) -> float:
                 del targets
-                self.remember(0.0, prediction)
+                self.save_for_backward(0.0, prediction)
                 return float(self.w.value[0] ** 2 * prediction.mean())
 
             def backward(self) -> Array:
-                _, prediction = self.recall(1)
+                _, prediction = self.saved_for_backward(1)
                 self.w.grad = 2 * self.w.value * prediction.mean()
                 dx: Array = np.full_like(prediction, self.w.value[0] ** 2 / prediction.size)
                 return dx
@@ -691,7 +691,7 @@ class TestFaults:
         loss = Weighed()
         trainer = Trainer(ReLU(), loss, SGD(loss.parameters(), 1e-3))
         x = 100 * np.random.default_rng(0).random((50, 3))
-        demand_healthy(trainer, x, x)
+        check_healthy(trainer, x, x)
 
 
 class TestRefusals:
@@ -707,7 +707,7 @@ class TestRefusals:
         self, x: Any, y: Any, sentence: str
     ) -> None:
         with pytest.raises(InputError, match=sentence):
-            run(net()).preflight(x, y)
+            preflight(run(net()), x, y)
 
 
 class TestNothingChanges:
@@ -733,30 +733,30 @@ class TestNothingChanges:
 
         looked, other = begun(), begun()
         looked.model.eval()
-        before, noise = deepcopy(looked.state()), np.random.get_state()  # noqa: NPY002
+        before, noise = deepcopy(looked.state_dict()), np.random.get_state()  # noqa: NPY002
         given = images.copy(), labels.copy()
         rate = looked.optimizer.learning_rate
-        assert len(looked.preflight(images, others)) == fault
-        np.testing.assert_equal(looked.state(), before)
+        assert len(preflight(looked, images, others)) == fault
+        np.testing.assert_equal(looked.state_dict(), before)
         np.testing.assert_equal(np.random.get_state(), noise)  # noqa: NPY002
         np.testing.assert_equal((images, labels), given)
         assert looked.optimizer.learning_rate is rate
         assert not any(layer.training for layer in looked.model)  # type: ignore[attr-defined]
         for trainer in (looked, other):
             trainer.fit(images, labels, epochs=3)
-        np.testing.assert_equal(looked.state(), other.state())
+        np.testing.assert_equal(looked.state_dict(), other.state_dict())
 
     def test_it_gives_the_same_each_time(self) -> None:
         trainer = run(net(SMALL), lambda p: SGD(p, 100.0))
         images, labels = some(0, 500)
-        first = trainer.preflight(images, labels)
-        assert str(trainer.preflight(images, labels)) == str(first) != "nothing found"
+        first = preflight(trainer, images, labels)
+        assert str(preflight(trainer, images, labels)) == str(first) != "nothing found"
 
     def test_arrays_may_be_mapped_from_a_file(self, tmp_path: Any) -> None:
         images, labels = some(0, 500)
         np.save(tmp_path / "x.npy", images)
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-        demand_healthy(run(net(SMALL)), mapped, labels)
+        check_healthy(run(net(SMALL)), mapped, labels)
 
 
 @pytest.mark.sweep
@@ -767,13 +767,13 @@ class TestSweep:
     def test_healthy(self, seed: int, sizes: Sizes, samples: int) -> None:
         data = some(500 * seed if samples == 500 else 0, samples)
         for optimizer in OPTIMIZERS.values():
-            demand_healthy(run(net(sizes, seed), optimizer), *data)
+            check_healthy(run(net(sizes, seed), optimizer), *data)
         for make in NETS.values():
-            demand_healthy(run(make(sizes, seed)), *data)
+            check_healthy(run(make(sizes, seed)), *data)
 
     @pytest.mark.parametrize("seed", range(1, 5))
     @pytest.mark.parametrize("sizes", [USUAL, (784, 10, 10), (784, 128, 64, 10)], ids=str)
     @pytest.mark.parametrize("samples", [500, 60_000])
     @pytest.mark.parametrize("fault", FAULTS)
     def test_faults(self, fault: str, seed: int, sizes: Sizes, samples: int) -> None:
-        demand_found(fault, seed, sizes, some(500 * seed if samples == 500 else 0, samples))
+        check_found(fault, seed, sizes, some(500 * seed if samples == 500 else 0, samples))

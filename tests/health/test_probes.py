@@ -23,7 +23,7 @@ from tinynet import (
 )
 from tinynet.health import probes
 from tinynet.health.probes import Course, learning_rate, relation
-from tinynet.schedules import LinearWarmUp, OneCycle
+from tinynet.optimizers.schedules import LinearWarmUp, OneCycle
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((1000, 6)).astype(np.float32)
@@ -156,11 +156,11 @@ class TestLearningRate:
 
             def forward(self, prediction: Array, targets: Array) -> float:
                 del targets
-                self.remember(0.0, prediction)
+                self.save_for_backward(0.0, prediction)
                 return float(np.mean((prediction - 1) ** 2))
 
             def backward(self) -> Array:
-                (_, prediction) = self.recall(1)
+                (_, prediction) = self.saved_for_backward(1)
                 dx: Array = 2 * (prediction - 1) / prediction.size
                 return dx
 
@@ -183,11 +183,11 @@ class TestLearningRate:
 
             def forward(self, x: Array) -> Array:
                 y: Array = x if self.training else 50 * x
-                self.remember(y)
+                self.save_for_backward(y)
                 return y.copy()
 
             def backward(self, dy: Array) -> Array:
-                (dy,) = self.recall(dy)
+                (dy,) = self.saved_for_backward(dy)
                 dx: Array = dy.copy()
                 return dx
 
@@ -429,8 +429,8 @@ def test_probing_changes_nothing() -> None:
     run = Trainer(model, SoftmaxCrossEntropy(), Adam(model.parameters()))
     run.fit(X[:50], LABELS[:50], epochs=1, batch_size=10)
     model.eval()
-    before = deepcopy(run.state())
+    before = deepcopy(run.state_dict())
     learning_rate(run, X, LABELS)
     relation(run, X, LABELS)
-    np.testing.assert_equal(run.state(), before)
+    np.testing.assert_equal(run.state_dict(), before)
     assert not any(layer.training for layer in model)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinynet import Array, InputError, Layer, MultiHeadAttention
-from tinynet.initializers import Fan, zeros
+from tinynet.initializers import zeros
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 
@@ -20,7 +20,9 @@ def draw(*shape: int, seed: int = 0, dtype: Any = np.float64) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def wide(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+def wide(
+    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
+) -> Array:
     """A start of the scale of 1, for biases too: nothing is small or equal."""
     return rng.standard_normal(shape)
 
@@ -65,11 +67,11 @@ class Packed(Layer):
             context,
             padding_mask=padding_mask if self.padded else None,
         )
-        self.remember(y)
+        self.save_for_backward(y)
         return np.asarray(y)
 
     def backward(self, dy: Array) -> Array:
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         dx = self.attention.backward(dy)
         return np.concatenate(dx, axis=1) if self.cross else np.asarray(dx)
 
@@ -409,7 +411,7 @@ class TestAttentionWeights:
         layer = MultiHeadAttention(4, 2)
         layer(draw(2, 3, 4))
         names = ["in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias"]
-        assert list(layer.state()) == names
+        assert list(layer.state_dict()) == names
 
 
 class TestMemory:
@@ -498,16 +500,18 @@ class TestParameters:
         rng = np.random.default_rng(5)
         calls = []
 
-        def spy(shape: tuple[int, ...], fan: Fan, given_rng: np.random.Generator) -> Array:
-            calls.append((shape, fan, given_rng is rng))
-            return zeros(shape, fan, rng)
+        def spy(
+            shape: tuple[int, ...], fan_in: float, fan_out: float, given_rng: np.random.Generator
+        ) -> Array:
+            calls.append((shape, (fan_in, fan_out), given_rng is rng))
+            return zeros(shape, fan_in, fan_out, rng)
 
         MultiHeadAttention(4, 2, rng=rng, weight_init=spy, bias_init=spy)
         assert calls == [
-            ((12, 4), Fan(4, 12), True),
-            ((12,), Fan(4, 12), True),
-            ((4, 4), Fan(4, 4), True),
-            ((4,), Fan(4, 4), True),
+            ((12, 4), (4, 12), True),
+            ((12,), (4, 12), True),
+            ((4, 4), (4, 4), True),
+            ((4,), (4, 4), True),
         ]
 
     def test_bias_gradients_of_many_rows_are_those_of_float64(self) -> None:

@@ -232,7 +232,7 @@ class TestInEvaluation:
         layer = BatchNorm(3, track_running_stats=False)
         assert layer.running_mean is layer.running_var is layer.num_batches_tracked is None
         assert np.array_equal(layer.eval()(x), BatchNorm(3)(x))
-        assert list(layer.state()) == ["weight", "bias"]
+        assert list(layer.state_dict()) == ["weight", "bias"]
 
     @pytest.mark.parametrize("tracks", [True, False])
     @pytest.mark.parametrize("shape", [(0, 2), (0, 2, 3), (0, 2, 3, 3), (2, 2, 0)])
@@ -276,7 +276,7 @@ class TestBuffers:
         assert layer.weight.value.tolist() == [1, 1]
         assert layer.bias.value.tolist() == [0, 0]
         assert buffers(layer) == ([0, 0], [1, 1], 0)
-        assert {name: array.dtype for name, array in layer.state().items()} == {
+        assert {name: array.dtype for name, array in layer.state_dict().items()} == {
             "weight": np.float32,
             "bias": np.float32,
             "running_mean": np.float32,
@@ -294,21 +294,21 @@ class TestBuffers:
             first(batch)
         first.save(tmp_path / "model.npz")
         second = network(2).load(tmp_path / "model.npz")
-        assert int(second.state()["layers.1.num_batches_tracked"]) == 2
+        assert int(second.state_dict()["layers.1.num_batches_tracked"]) == 2
         assert np.array_equal(first.predict(batches[0]), second.predict(batches[0]))
         for model in (first, second):
             model(batches[2])
-        for name, array in first.state().items():
-            assert np.array_equal(array, second.state()[name])
+        for name, array in first.state_dict().items():
+            assert np.array_equal(array, second.state_dict()[name])
 
     def test_a_state_is_put_back_into_the_same_arrays(self) -> None:
         layer, other = BatchNorm(2), trained(BatchNorm(2))
-        held = layer.state()
-        layer.restoring(other.state())()
+        held = layer.state_dict()
+        layer.load_state_dict(other.state_dict())
         assert buffers(layer) == buffers(other)
         trained(layer)
         # Training writes in place, too: the arrays that somebody holds stay those of the layer.
-        for name, array in layer.state().items():
+        for name, array in layer.state_dict().items():
             if "running" in name or "num" in name:
                 assert array is held[name]
         assert buffers(layer)[2] == 4

@@ -11,7 +11,9 @@ from tinynet import (
     Concatenate,
     Dense,
     Flatten,
+    GradientCheckError,
     InputError,
+    Lambda,
     Layer,
     Parallel,
     ReLU,
@@ -19,6 +21,7 @@ from tinynet import (
     Residual,
     Sequential,
     Sum,
+    check_gradients,
 )
 from tinynet.testing import check_layer, floats, sizes
 
@@ -140,7 +143,7 @@ class TestWhatIsInside:
             [Dense(4, 2), [Dense(4, 3), ReLU(), Dense(3, 5)], Sum([Dense(4, 1)])]
         )
         model = Sequential([Flatten(), Residual([inception, Dense(8, 4)]), Dense(4, 10)])
-        assert model.check((16, 2, 2)) == (16, 10)
+        assert model.output_shape((16, 2, 2)) == (16, 10)
 
 
 class TestIntegers:
@@ -166,14 +169,14 @@ class TestIntegers:
 
         class Spy(Layer):
             def forward(self, x: Array) -> Array:
-                self.remember(x)
+                self.save_for_backward(x)
                 return x * 2
 
             def backward(self, dy: Array) -> Array:
                 raise AssertionError(dy)
 
             def backward_parameters(self, dy: Array) -> None:
-                self.recall(dy)
+                self.saved_for_backward(dy)
                 spared.append(dy.shape)
 
         layer = join(Spy(), Spy()) if join is Residual else join([Spy(), Spy()])
@@ -270,7 +273,7 @@ class TestRefusals:
             model(np.ones((8, 4)))
         assert str(error.value) == (
             "layer 2 of 2: branch 2 of 2: layer 2 of 2: Dense(5, 2) expects x of shape (..., 5), "
-            "got (8, 4) from layer 1, ReLU(); in_features=4 would take it"
+            "got (8, 4) from layer 1, ReLU(); in_features=4 would fit it"
         )
         with pytest.raises(InputError, match=r"^shortcut: Dense\(3, 4\) expects"):
             Residual(Dense(4, 4), Dense(3, 4))(np.ones((8, 4)))
@@ -291,3 +294,71 @@ class Select3(Layer):
 class Select1(Select3):
     def forward(self, x: Array) -> Array:
         return x[:, :1] * 1
+
+
+def cosine_slope(dy: Array, x: Array) -> Array:
+    return dy * np.cos(x)
+
+
+def sine() -> Layer:
+    return Lambda(np.sin, cosine_slope)
+
+
+@pytest.mark.gradients
+def test_gradients() -> None:
+    check_layer(sine, ("N", ...), x=lambda shape: floats(shape, bound=3))
+
+
+def test_a_wrong_derivative_is_found() -> None:
+    wrong = Lambda(np.sin, lambda dy, x: dy * np.sin(x))
+    with pytest.raises(GradientCheckError, match=r"^Lambda\(sin\): gradient of x at index"):
+        check_gradients(wrong, np.array([[0.5, -2.0]]))
+
+
+def test_forward_and_backward_are_the_two_functions() -> None:
+    layer = Lambda(lambda x: x**2, lambda dy, x: dy * 2 * x)
+    assert layer(np.array([[1.0, -3.0]])).tolist() == [[1, 9]]
+    assert layer.backward(np.array([[1.0, 10.0]])).tolist() == [[2, -60]]
+
+
+@pytest.mark.parametrize("change", [lambda x: x, lambda x: x[:, ::-1], lambda x: x[:, :1]])
+def test_what_shares_memory_with_x_is_copied(change: object) -> None:
+    layer = Lambda(change, lambda dy, x: dy if dy.shape == x.shape else x)  # type: ignore[arg-type]  # any function
+    x = np.ones((2, 3))
+    y = layer(x)
+    dy = np.ones_like(y)
+    dx = layer.backward(dy)
+    assert not np.shares_memory(y, x)
+    assert not any(np.shares_memory(dx, given) for given in (x, dy))
+
+
+def test_the_float_dtype_of_x_is_kept() -> None:
+    layer = Lambda(lambda x: x.astype(np.float64) * 2, lambda dy, _: dy.astype(np.float64) * 2)
+    y = layer(np.ones((1, 2), np.float32))
+    assert y.dtype == layer.backward(y).dtype == np.float32
+    integers = Lambda(lambda x: x + 1, lambda dy, _: dy)
+    assert integers(np.ones((1, 2), np.int32)).dtype == np.int32
+
+
+def test_refuses_what_is_no_function() -> None:
+    with pytest.raises(InputError, match=r"^Lambda expects its function to be a function, got 3$"):
+        Lambda(3, cosine_slope)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InputError, match=r"^Lambda expects its derivative to be a function, got"):
+        Lambda(np.sin, None)  # type: ignore[arg-type]  # that is the point
+
+
+def test_refuses_what_the_functions_should_not_return() -> None:
+    x = np.ones((2, 3))
+    with pytest.raises(InputError, match=r"expects arrays from its functions, got 6\.0$"):
+        Lambda(lambda x: float(x.sum()), cosine_slope)(x)  # type: ignore[arg-type,return-value]  # that is the point
+    with pytest.raises(InputError, match=r"of x on axis 0, got \(3,\) for \(2, 3\)$"):
+        Lambda(lambda x: x.sum(axis=0), cosine_slope)(x)
+    layer = Lambda(lambda x: x.sum(axis=1), lambda dy, _: dy)
+    with pytest.raises(
+        InputError, match=r"expects its derivative to return the shape of x, \(2, 3\), got \(2,\)$"
+    ):
+        layer.backward(layer(x))
+
+
+def test_repr() -> None:
+    assert repr(sine()) == "Lambda(sin)"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet import Array, Conv2D, InputError, Permute, ReLU
-from tinynet.initializers import Fan, zeros
+from tinynet.initializers import zeros
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 Pair = tuple[int, int]
@@ -198,18 +198,22 @@ def test_initializers_are_given_shape_fan_and_generator() -> None:
     rng = np.random.default_rng(5)
     calls = []
 
-    def spy(shape: tuple[int, ...], fan: Fan, given_rng: np.random.Generator) -> Array:
-        calls.append((shape, fan, given_rng is rng))
-        return zeros(shape, fan, rng)
+    def spy(
+        shape: tuple[int, ...], fan_in: float, fan_out: float, given_rng: np.random.Generator
+    ) -> Array:
+        calls.append((shape, (fan_in, fan_out), given_rng is rng))
+        return zeros(shape, fan_in, fan_out, rng)
 
     Conv2D(4, 6, (3, 2), stride=(2, 1), groups=2, rng=rng, weight_init=spy, bias_init=spy)
-    fan = Fan(2 * 6, 3 * 6 / 2)
+    fan = (2 * 6, 3 * 6 / 2)
     assert calls == [((6, 2, 3, 2), fan, True), ((6,), fan, True)]
 
 
 def test_refuses_an_initializer_that_gives_another_shape() -> None:
-    def dense(shape: tuple[int, ...], fan: Fan, rng: np.random.Generator) -> Array:
-        return zeros((2, 1) if len(shape) == 4 else (5,), fan, rng)
+    def dense(
+        shape: tuple[int, ...], fan_in: float, fan_out: float, rng: np.random.Generator
+    ) -> Array:
+        return zeros((2, 1) if len(shape) == 4 else (5,), fan_in, fan_out, rng)
 
     sentence = r"^Conv2D\(1, 2, 3\) expects an initializer to give the shape "
     with pytest.raises(InputError, match=sentence + r"\(2, 1, 3, 3\), got \(2, 1\)$"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet import Array, Dense, InputError
-from tinynet.initializers import Fan, zeros
+from tinynet.initializers import zeros
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 
@@ -31,7 +31,9 @@ def test_forward_is_a_weighted_sum(
         assert math.isclose(y[place], math.fsum([*terms, (out + 1) * bias]), abs_tol=1e-12)
 
 
-def _count(shape: tuple[int, ...], _fan: Fan, _rng: np.random.Generator) -> Array:
+def _count(
+    shape: tuple[int, ...], _fan_in: float, _fan_out: float, _rng: np.random.Generator
+) -> Array:
     return np.arange(1.0, shape[0] + 1)
 
 
@@ -50,17 +52,25 @@ def test_initializers_are_given_shape_fan_and_generator() -> None:
     rng = np.random.default_rng(5)
     calls = []
 
-    def spy(shape: tuple[int, ...], fan: Fan, given_rng: np.random.Generator) -> Array:
-        calls.append((shape, fan, given_rng is rng))
-        return zeros(shape, fan, rng)
+    def spy(
+        shape: tuple[int, ...], fan_in: float, fan_out: float, given_rng: np.random.Generator
+    ) -> Array:
+        calls.append((shape, (fan_in, fan_out), given_rng is rng))
+        return zeros(shape, fan_in, fan_out, rng)
 
     Dense(3, 2, rng=rng, weight_init=spy, bias_init=spy)
-    assert calls == [((3, 2), Fan(3, 2), True), ((2,), Fan(3, 2), True)]
+    assert calls == [((3, 2), (3, 2), True), ((2,), (3, 2), True)]
 
 
 def test_refuses_an_initializer_that_gives_another_shape() -> None:
-    def transposed(shape: tuple[int, ...], fan: Fan, rng: np.random.Generator) -> Array:
-        return zeros((2, 3), fan, rng) if len(shape) == 2 else zeros((5, 2), fan, rng)
+    def transposed(
+        shape: tuple[int, ...], fan_in: float, fan_out: float, rng: np.random.Generator
+    ) -> Array:
+        return (
+            zeros((2, 3), fan_in, fan_out, rng)
+            if len(shape) == 2
+            else zeros((5, 2), fan_in, fan_out, rng)
+        )
 
     sentence = r"^Dense\(3, 2\) expects an initializer to give the shape \(3, 2\), got \(2, 3\)$"
     with pytest.raises(InputError, match=sentence):
@@ -93,8 +103,7 @@ def test_refuses_x_of_another_width_and_of_integers() -> None:
     with pytest.raises(InputError) as error:
         layer(np.zeros((32, 100)))
     assert str(error.value) == (
-        "Dense(784, 128) expects x of shape (..., 784), got (32, 100); "
-        "in_features=100 would take it"
+        "Dense(784, 128) expects x of shape (..., 784), got (32, 100); in_features=100 would fit it"
     )
     with pytest.raises(
         InputError, match=r"expects x of a float dtype, got uint8; Rescale\(1 / 255\)"

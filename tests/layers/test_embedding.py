@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 
 from tinynet import Array, Dense, Embedding, InputError, PositionalEmbedding, ReLU, Sequential
 from tinynet.gradcheck import check_gradients
-from tinynet.gradcheck.layouts import layouts
-from tinynet.initializers import Fan, constant, zeros
+from tinynet.gradcheck.rules import layouts
+from tinynet.initializers import constant, zeros
 from tinynet.layers.embedding import small_normal, standard_normal
 from tinynet.testing import check_layer, floats, seeds, sizes
 
@@ -87,13 +87,15 @@ class TestEmbedding:
     def test_the_initializer_is_given_shape_fan_and_generator(self) -> None:
         rng, calls = np.random.default_rng(5), []
 
-        def spy(shape: tuple[int, ...], fan: Fan, given_rng: np.random.Generator) -> Array:
-            calls.append((shape, fan, given_rng is rng))
-            return zeros(shape, fan, rng)
+        def spy(
+            shape: tuple[int, ...], fan_in: float, fan_out: float, given_rng: np.random.Generator
+        ) -> Array:
+            calls.append((shape, (fan_in, fan_out), given_rng is rng))
+            return zeros(shape, fan_in, fan_out, rng)
 
         Embedding(3, 2, rng=rng, weight_init=spy)
         PositionalEmbedding(4, 2, rng=rng, weight_init=spy)
-        assert calls == [((3, 2), Fan(1, 2), True), ((4, 2), Fan(1, 2), True)]
+        assert calls == [((3, 2), (1, 2), True), ((4, 2), (1, 2), True)]
 
     def test_an_empty_batch(self) -> None:
         layer = Embedding(3, 2, padding_idx=0)
@@ -260,6 +262,6 @@ class TestPositionalEmbedding:
 
 def test_the_starts_are_normal_about_zero() -> None:
     for start, spread in ((standard_normal, 1), (small_normal, 0.02)):
-        draws = start((200, 50), Fan(1, 50), np.random.default_rng(0)) / spread
+        draws = start((200, 50), 1, 50, np.random.default_rng(0)) / spread
         assert abs(draws.mean()) < 0.03
         assert abs(draws.std() - 1) < 0.03

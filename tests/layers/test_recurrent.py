@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinynet import GRU, LSTM, RNN, Array, Dense, InputError, Layer, Sequential
 from tinynet.gradcheck import check_gradients
-from tinynet.initializers import Fan, constant, zeros
+from tinynet.initializers import constant, zeros
 from tinynet.layers.recurrent import Recurrent, recurrent_uniform
 from tinynet.testing import check_layer, floats, seeds, sizes
 
@@ -171,12 +171,12 @@ class Carried(Layer):
         """x: (N, 4), or (N, 6) for an LSTM -> y."""
         state = state_of(self.kind, np.split(x[:, 2:], GATES[self.kind] // 4 + 1, axis=1))
         y: Array = self.inner(x[:, :2, None], state)
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         dx, dstate = self.inner.backward(dy)
         return np.concatenate([dx[..., 0], *arrays_of(dstate)], axis=1)
 
@@ -317,7 +317,7 @@ class TestState:
         layer = kind(3, 4, rng=0)
         size = len(pickle.dumps(layer))
         layer(np.ones((50, 5, 3)))
-        assert list(layer.state()) == ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+        assert list(layer.state_dict()) == ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
         assert len(pickle.dumps(layer)) == size
         assert deepcopy(layer).final_state is None
         assert layer.final_state is not None
@@ -444,19 +444,24 @@ class TestConstruction:
         rng, calls = np.random.default_rng(5), []
 
         def spy(what: str) -> Callable[..., Array]:
-            def start(shape: tuple[int, ...], fan: Fan, given_rng: np.random.Generator) -> Array:
-                calls.append((what, shape, fan, given_rng is rng))
-                return zeros(shape, fan, rng)
+            def start(
+                shape: tuple[int, ...],
+                fan_in: float,
+                fan_out: float,
+                given_rng: np.random.Generator,
+            ) -> Array:
+                calls.append((what, shape, (fan_in, fan_out), given_rng is rng))
+                return zeros(shape, fan_in, fan_out, rng)
 
             return start
 
         kind(3, 2, rng=rng, weight_init=spy("weight"), bias_init=spy("bias"))
         rows = GATES[kind] * 2
         assert calls == [
-            ("weight", (rows, 3), Fan(3, 2), True),
-            ("weight", (rows, 2), Fan(2, 2), True),
-            ("bias", (rows,), Fan(3, 2), True),
-            ("bias", (rows,), Fan(2, 2), True),
+            ("weight", (rows, 3), (3, 2), True),
+            ("weight", (rows, 2), (2, 2), True),
+            ("bias", (rows,), (3, 2), True),
+            ("bias", (rows,), (2, 2), True),
         ]
 
     def test_refuses_an_initializer_that_gives_another_shape(self, kind: Any) -> None:
@@ -499,6 +504,6 @@ def test_an_rnn_bends_by_tanh_or_relu() -> None:
 
 
 def test_the_start_is_uniform_about_zero() -> None:
-    draws = recurrent_uniform((100, 100), Fan(7, 16), np.random.default_rng(0))
+    draws = recurrent_uniform((100, 100), 7, 16, np.random.default_rng(0))
     assert abs(draws.mean()) < 0.005
     assert abs(draws.std() - 0.25 / math.sqrt(3)) < 0.005

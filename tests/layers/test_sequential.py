@@ -7,17 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinynet import (
-    Array,
-    Dense,
-    Flatten,
-    InputError,
-    Layer,
-    Parameter,
-    ReLU,
-    Rescale,
-    Sequential,
-)
+from tinynet import Array, Dense, Flatten, InputError, Layer, Parameter, ReLU, Rescale, Sequential
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 
@@ -139,7 +129,7 @@ class TestPredict:
     def test_runs_in_evaluation_mode_and_leaves_every_mode_as_it_was(self) -> None:
         seen = []
 
-        class Watch(Layer):
+        class Monitor(Layer):
             def forward(self, x: Array) -> Array:
                 seen.append((self.training, len(x)))
                 if len(seen) == 5:
@@ -148,7 +138,7 @@ class TestPredict:
 
             backward = forward
 
-        frozen, live = Watch(), Watch()
+        frozen, live = Monitor(), Monitor()
         model = Sequential([frozen, live])
         frozen.eval()
         model.predict(np.zeros((2, 1)))
@@ -256,14 +246,14 @@ class TestWalk:
     def test_goes_in_evaluation_mode_and_leaves_every_mode_as_it_was(self) -> None:
         seen = []
 
-        class Watch(Layer):
+        class Monitor(Layer):
             def forward(self, x: Array) -> Array:
                 seen.append(self.training)
                 return x.copy()
 
             backward = forward
 
-        frozen, live = Watch(), Watch()
+        frozen, live = Monitor(), Monitor()
         frozen.eval()
         Sequential([frozen, live]).walk((2, 1))
         assert seen == [False, False]
@@ -319,7 +309,7 @@ class TestChain:
             model(np.zeros((2, 4)))
         assert str(error.value) == (
             "layer 2 of 2: layer 3 of 3: Dense(5, 2) expects x of shape (..., 5), got (2, 4) "
-            "from layer 2, ReLU(); in_features=4 would take it"
+            "from layer 2, ReLU(); in_features=4 would fit it"
         )
 
     def test_errors_of_backward_say_where_too(self) -> None:

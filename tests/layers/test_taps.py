@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tinynet import InputError, ReLU
-from tinynet.layers.taps import Tap, demand_entries, part, transposed, weighted
-from tinynet.layers.window import samples_last, short
+from tinynet.layers.conv2d import batch_last, short
+from tinynet.layers.pooling import Tap, check_not_empty, part, transposed, weighted
 
 TAPS: list[Tap] = [
     (slice(0, 2), slice(0, 3, 2), 1),
@@ -39,12 +39,12 @@ def test_weighted_keeps_the_dtype_and_shares_no_memory() -> None:
     assert not np.shares_memory(x, y)
 
 
-def test_samples_last_copies_only_what_lies_otherwise() -> None:
+def test_batch_last_copies_only_what_lies_otherwise() -> None:
     last = np.arange(120.0).reshape(2, 3, 4, 5)
     image = last.transpose(3, 0, 1, 2)
-    assert np.shares_memory(samples_last(image), last)
+    assert np.shares_memory(batch_last(image), last)
     x = np.arange(120.0).reshape(5, 2, 3, 4)
-    laid_out = samples_last(x)
+    laid_out = batch_last(x)
     assert laid_out.flags.c_contiguous
     assert laid_out[1, 2, 3, 4] == x[4, 1, 2, 3]
 
@@ -58,8 +58,8 @@ def test_part_is_an_index() -> None:
 def test_refuses_images_without_entries(size: tuple[int, int]) -> None:
     sentence = f"ReLU() expects images of at least one entry, got {size[0]} x {size[1]}"
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
-        demand_entries(ReLU(), size)
-    demand_entries(ReLU(), (1, 1))
+        check_not_empty(ReLU(), size)
+    check_not_empty(ReLU(), (1, 1))
 
 
 def test_short() -> None:

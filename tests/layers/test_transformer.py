@@ -133,7 +133,7 @@ def plus(a: Rows, b: Rows) -> Rows:
 
 def by_formula(made: TransformerBlock, rows: Rows, visible: list[list[int]]) -> Rows:
     def feed_forward(rows: Rows) -> Rows:
-        return dense(made.linear2, activated(made.activation, dense(made.linear1, rows)))
+        return dense(made.linear2, activated(made.hidden_activation, dense(made.linear1, rows)))
 
     if made.norm_first:
         h = plus(rows, attention(made.self_attn, norm(made.norm1, rows), visible))
@@ -195,7 +195,7 @@ class TestForward:
         x = draw(2, 3, 4)
         rate_of = {
             "self_attn": made.self_attn.dropout,
-            "dropout": made.dropout.rate,
+            "dropout": made.hidden_dropout.rate,
             "dropout1": made.dropout1.rate,
             "dropout2": made.dropout2.rate,
         }
@@ -262,15 +262,19 @@ class TestMadeOf:
         got = [made.self_attn.in_proj_weight, made.linear1.weight, made.linear2.weight]
         for a, b in zip(got, wanted, strict=True):
             assert np.array_equal(a.value, b.value)
-        for layer in (made.self_attn, made.dropout, made.dropout1, made.dropout2):
+        for layer in (made.self_attn, made.hidden_dropout, made.dropout1, made.dropout2):
             assert layer.rng is rng
 
     def test_kinds(self) -> None:
         made = TransformerBlock(4, 2)
-        assert isinstance(made.activation, GELU)
+        assert isinstance(made.hidden_activation, GELU)
         assert repr(made.activation) == "GELU()"
         assert isinstance(TransformerBlock(4, 2, activation="relu").activation, ReLU)
-        assert [made.dropout.rate, made.self_attn.dropout, made.self_attn.causal] == [0, 0, False]
+        assert [made.hidden_dropout.rate, made.self_attn.dropout, made.self_attn.causal] == [
+            0,
+            0,
+            False,
+        ]
         assert isinstance(made.dropout, Dropout)
 
 

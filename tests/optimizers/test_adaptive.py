@@ -130,7 +130,7 @@ class TestDecay:
         decaying.step()
         plain.step()
         assert first.value[0] == pytest.approx(second.value[0] - 0.1 * 0.25 * 2, rel=1e-14)
-        assert decaying.state()["slots"] == plain.state()["slots"]
+        assert decaying.state_dict()["slots"] == plain.state_dict()["slots"]
 
 
 class TestSettings:

@@ -21,7 +21,7 @@ from tinynet import (
     RMSprop,
 )
 from tinynet.optimizers import no_decay_on_biases_and_norms
-from tinynet.schedules import Constant, Cosine, LinearWarmUp, OnPlateau, Schedule
+from tinynet.optimizers.schedules import Constant, Cosine, LinearWarmUp, OnPlateau, Schedule
 
 Slots = dict[str, Array]
 
@@ -434,9 +434,9 @@ RATES: dict[str, Callable[[], Any]] = {
     "a number": lambda: 0.05,
     "a function": lambda: falling,
     "Cosine": lambda: Cosine(0.1, steps=60),
-    "OnPlateau": lambda: OnPlateau(0.1, patience=1, factor=0.5, watch="loss"),
+    "OnPlateau": lambda: OnPlateau(0.1, patience=1, factor=0.5, monitor="loss"),
     "a warm-up before OnPlateau": lambda: LinearWarmUp(
-        25, then=OnPlateau(0.1, patience=0, factor=0.5, watch="loss")
+        25, then=OnPlateau(0.1, patience=0, factor=0.5, monitor="loss")
     ),
 }
 
@@ -462,7 +462,7 @@ class Run:
                 rate.observe({"loss": float(rng.standard_normal())})
 
     def bits(self) -> list[bytes]:
-        slots = self.optimizer.state()["slots"].values()
+        slots = self.optimizer.state_dict()["slots"].values()
         kept = [array.tobytes() for own in slots for array in own.values()]
         return [p.value.tobytes() for _, p in self.named] + kept
 
@@ -492,29 +492,29 @@ class TestState:
         make, make_otherwise = MAKE[name]
         whole = Run(make, RATES[rate]())
         whole.go(range(20))
-        state = saved(whole.optimizer.state())
+        state = saved(whole.optimizer.state_dict())
         values = [p.value.copy() for _, p in whole.named]
         whole.go(range(20, 70))
 
         other_rate = 0.3 if rate == "a number" else RATES[rate]()
         resumed = Run(make_otherwise, other_rate)
         resumed.go(range(3))
-        restore = resumed.optimizer.restoring(state)
-        restore()
+        resumed.optimizer.check_state_dict(state)
+        resumed.optimizer.load_state_dict(state)
         assert resumed.optimizer.steps == 20
         for (_, parameter), value in zip(resumed.named, values, strict=True):
             parameter.value[...] = value
         resumed.go(range(20, 70))
         assert resumed.bits() == whole.bits()
-        assert plain(resumed.optimizer.state()) == plain(whole.optimizer.state())
+        assert plain(resumed.optimizer.state_dict()) == plain(whole.optimizer.state_dict())
         assert resumed.optimizer.rate == whole.optimizer.rate
 
     def test_is_the_arrays_themselves_and_every_setting(self) -> None:
         w = one(grad=2.0)
         optimizer = SGD([("w", w)], 0.5, momentum=0.5, l2=0.25)
-        before = optimizer.state()
+        before = optimizer.state_dict()
         optimizer.step()
-        state = optimizer.state()
+        state = optimizer.state_dict()
         velocity = state["slots"]["w"]["velocity"]
         assert velocity is before["slots"]["w"]["velocity"]
         assert state == {
@@ -538,24 +538,24 @@ class TestState:
             (0.5, 0.5),
             (falling, None),
             (Cosine(0.1, steps=3), {}),
-            (OnPlateau(0.1), {"rate": 0.1, "watch": {"best": None, "waited": 0}}),
+            (OnPlateau(0.1), {"rate": 0.1, "monitor": {"best": None, "waited": 0}}),
         ):
-            assert SGD([one()], rate).state()["learning_rate"] == wanted
+            assert SGD([one()], rate).state_dict()["learning_rate"] == wanted
 
     def test_changes_nothing_before_it_is_put_in_place(self) -> None:
         run = Run(MAKE["Adam"][0], 0.1)
         run.go(range(3))
-        state = saved(run.optimizer.state())
+        state = saved(run.optimizer.state_dict())
         other = Run(MAKE["Adam"][1], 0.2)
-        before = plain(other.optimizer.state())
-        restore = other.optimizer.restoring(state)
-        assert plain(other.optimizer.state()) == before
-        restore()
-        assert plain(other.optimizer.state()) == plain(state)
+        before = plain(other.optimizer.state_dict())
+        other.optimizer.check_state_dict(state)
+        assert plain(other.optimizer.state_dict()) == before
+        other.optimizer.load_state_dict(state)
+        assert plain(other.optimizer.state_dict()) == plain(state)
         for own in state["slots"].values():
             for array in own.values():
                 array[...] = 7
-        assert plain(other.optimizer.state()) != plain(state)
+        assert plain(other.optimizer.state_dict()) != plain(state)
 
 
 DELETE = object()
@@ -616,7 +616,7 @@ class TestWrongState:
         source, optimizer = made(), made()
         source.step()
         source.l2 = 0.5
-        good: Any = saved(source.state())
+        good: Any = saved(source.state_dict())
         wrong: Any = copy.deepcopy(good)
         if where:
             *path, last = where.split("/")
@@ -626,37 +626,37 @@ class TestWrongState:
             holder[last] = what
             if what is DELETE:
                 del holder[last]
-        before = plain(optimizer.state())
-        assert said(optimizer.restoring, wrong if where else what) == sentence
-        assert plain(optimizer.state()) == before
-        optimizer.restoring(good)()
-        assert plain(optimizer.state()) == plain(good)
+        before = plain(optimizer.state_dict())
+        assert said(optimizer.check_state_dict, wrong if where else what) == sentence
+        assert plain(optimizer.state_dict()) == before
+        optimizer.load_state_dict(good)
+        assert plain(optimizer.state_dict()) == plain(good)
 
     def test_of_a_schedule_is_refused_by_the_schedule(self) -> None:
-        state = SGD([one()], 0.1).state()
-        assert said(SGD([one()], Cosine(0.1, steps=3)).restoring, state) == (
+        state = SGD([one()], 0.1).state_dict()
+        assert said(SGD([one()], Cosine(0.1, steps=3)).check_state_dict, state) == (
             "Cosine expects a state, got 0.1"
         )
-        rate = {"rate": -1, "watch": {"best": None, "waited": 0}}
+        rate = {"rate": -1, "monitor": {"best": None, "waited": 0}}
         optimizer = SGD([one()], OnPlateau(0.1))
-        assert said(optimizer.restoring, state | {"learning_rate": rate}) == (
+        assert said(optimizer.check_state_dict, state | {"learning_rate": rate}) == (
             "OnPlateau expects rate to be a finite number >= 0, got -1"
         )
 
     def test_of_a_rate_is_refused_where_the_rate_is_a_function(self) -> None:
         optimizer = SGD([one()], falling)
-        state = optimizer.state() | {"learning_rate": "x" * 99}
+        state = optimizer.state_dict() | {"learning_rate": "x" * 99}
         sentence = (
             r"^SGD\(1 parameters, learning_rate=<function falling .*\) expects no state of "
             r"<function falling at \w+>, got 'x{59}$"
         )
-        assert re.match(sentence, said(optimizer.restoring, state))
+        assert re.match(sentence, said(optimizer.check_state_dict, state))
         assert optimizer.learning_rate is falling
 
     def test_of_nesterov_without_a_truth_is_refused(self) -> None:
         optimizer = SGD([one()], 0.1)
-        state = optimizer.state()
+        state = optimizer.state_dict()
         state["settings"]["nesterov"] = 1
-        assert said(optimizer.restoring, state) == (
+        assert said(optimizer.check_state_dict, state) == (
             "SGD expects nesterov to be True or False, got 1"
         )

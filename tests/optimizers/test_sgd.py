@@ -90,7 +90,7 @@ class TestMomentum:
         optimizer.momentum = 0
         optimizer.step()
         assert w.value.tolist() == [0.75]
-        assert optimizer.state()["slots"]["0"]["velocity"].tolist() == [0]
+        assert optimizer.state_dict()["slots"]["0"]["velocity"].tolist() == [0]
 
     def test_keeps_the_speed_out_of_the_rate(self) -> None:
         w = one()

@@ -19,10 +19,10 @@ def _close_figures() -> Iterator[None]:
 @pytest.fixture
 def legible() -> Callable[[Figure], None]:
     """Draws a figure and fails if a text meets another or runs over the edge."""
-    return demand_legible
+    return check_legible
 
 
-def demand_legible(figure: Figure) -> None:
+def check_legible(figure: Figure) -> None:
     figure.draw_without_rendering()
     sheet = figure.bbox
     texts = [t for t in texts_of(figure) if t.get_visible() and t.get_text().strip()]

@@ -170,7 +170,7 @@ def test_one_layer_leaves_the_model_as_it_was() -> None:
             Sequential([ReLU(), Dense(3, 2)]),
             (1, 2),
             "layer 2 of 2: Dense(3, 2) expects x of shape (..., 3), got (1, 2) from layer 1, "
-            "ReLU(); in_features=2 would take it",
+            "ReLU(); in_features=2 would fit it",
         ),
     ],
 )

@@ -56,11 +56,11 @@ class Noise(Layer):
         self.calls += 1
         self.modes.append(self.training)
         y: Array = x + self.rng.standard_normal(x.shape).astype(x.dtype)
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         return dy.copy()
 
 
@@ -280,7 +280,7 @@ class TestActivationHistograms:
                 network(),
                 X[:, :2],
                 "layer 3 of 4: layer 1 of 2: Dense(12, 5) expects x of shape (..., 12), "
-                "got (20, 8) from layer 2, Rescale(0.1); in_features=8 would take it",
+                "got (20, 8) from layer 2, Rescale(0.1); in_features=8 would fit it",
             ),
         ],
     )
@@ -340,7 +340,7 @@ class TestGradientHistograms:
                 self.gain = Parameter([1.0])
 
             def forward(self, x: Array) -> Array:
-                self.remember(x)
+                self.save_for_backward(x)
                 return x.copy()
 
             def backward(self, dy: Array) -> Array:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from tinynet.plots.style import BLUE, VERMILION, demand_array, ink, panels
+from tinynet.plots.style import BLUE, VERMILION, check_array, ink, panels
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def test_panels_fill_row_by_row(count: int, grid: tuple[int, int]) -> None:
 
 
 def test_a_letter_stands_for_any_size_but_none() -> None:
-    demand_array("histogram", "x", np.zeros((2, 3)), "N", 3)
+    check_array("histogram", "x", np.zeros((2, 3)), "N", 3)
     with pytest.raises(ValueError, match=r"^histogram expects x of shape \(N, 3\), got \(0, 3\)$"):
-        demand_array("histogram", "x", np.zeros((0, 3)), "N", 3)
+        check_array("histogram", "x", np.zeros((0, 3)), "N", 3)

@@ -1,10 +1,10 @@
-"""The callbacks that ship, one a file; `tinynet.callback` says what a callback is."""
+"""The callbacks that ship, one a file; `tinynet.training.callback` says what a callback is."""
 
-from tinynet.callback import Callback
 from tinynet.callbacks.checkpointing import Checkpoint
 from tinynet.callbacks.csv_log import CSVLog
 from tinynet.callbacks.doctor import Doctor
 from tinynet.callbacks.early_stopping import EarlyStopping
 from tinynet.callbacks.progress_bar import ProgressBar
+from tinynet.training.callback import Callback
 
 __all__ = ["CSVLog", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "ProgressBar"]

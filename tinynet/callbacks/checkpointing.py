@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.callback import Callback
-from tinynet.state import Restore, State, demand_keys
-from tinynet.watch import Watch, demand_figure
+from tinynet.errors import InputError
+from tinynet.monitor import Monitor, check_monitored
+from tinynet.saving.state import State, check_keys
+from tinynet.training.callback import Callback
+from tinynet.validation import whole_number
 
 if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 NAME = re.compile(r"step-(\d{10,})\.npz")
 UNFINISHED = re.compile(r"\.(step-\d{10,}|best)\.npz\..+\.tmp")
@@ -24,7 +25,7 @@ class Checkpoint(Callback):
 
     They are named by the number of steps, step-0000000938.npz, and come every `every_epochs`
     epochs, behind the last one, and, if asked for, every `every_steps` steps. With `best`, the
-    name of a figure or a `Watch`, best.npz is written at each epoch in which that was better than
+    name of a figure or a `Monitor`, best.npz is written at each epoch in which that was better than
     ever.
 
         newest = Checkpoint.newest("runs/digits")
@@ -47,7 +48,7 @@ class Checkpoint(Callback):
         every_epochs: int = 1,
         every_steps: int | None = None,
         keep: int = 3,
-        best: str | Watch | None = None,
+        best: str | Monitor | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.every_epochs = whole_number("Checkpoint", "every_epochs", every_epochs)
@@ -55,7 +56,7 @@ class Checkpoint(Callback):
             every_steps = whole_number("Checkpoint", "every_steps", every_steps)
         self.every_steps = every_steps
         self.keep = whole_number("Checkpoint", "keep", keep)
-        self.best = Watch(best) if isinstance(best, str) else best
+        self.best = Monitor(best) if isinstance(best, str) else best
         self._resumed = False
 
     @staticmethod
@@ -66,7 +67,7 @@ class Checkpoint(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Makes the folder, and clears away what a run that was cut off left half-written."""
         if self.best is not None:
-            demand_figure(self.best.figure, trainer.last_figures)
+            check_monitored(self.best.metric, trainer.last_metrics)
             if not self._resumed:
                 self.best.forget()
         self._resumed = False
@@ -91,28 +92,28 @@ class Checkpoint(Callback):
 
         In this order: a run cut off between the two finds the best one again.
         """
-        if self.best is not None and self.best.improves(trainer.last_figures):
+        if self.best is not None and self.best.improves(trainer.last_metrics):
             trainer.save(self.folder / "best.npz")
         is_last = trainer.stopping or trainer.epoch == trainer.epochs
         if is_last or trainer.epoch % self.every_epochs == 0:
             self._write(trainer)
 
-    def state(self) -> State:
+    def state_dict(self) -> State:
         """What was best."""
-        return {"best": None if self.best is None else self.best.state()}
+        return {"best": None if self.best is None else self.best.state_dict()}
 
-    def restoring(self, state: Any) -> Restore:
-        """Validates a `state` and returns what takes it over."""
-        demand_keys("Checkpoint", state, ("best",))
-        if self.best is None or state["best"] is None:
-            return lambda: None
-        restore_best = self.best.restoring(state["best"])
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state is that of a Checkpoint."""
+        check_keys("Checkpoint", state, ("best",))
+        if self.best is not None and state["best"] is not None:
+            self.best.check_state_dict(state["best"])
 
-        def restore() -> None:
-            restore_best()
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state."""
+        self.check_state_dict(state)
+        if self.best is not None and state["best"] is not None:
+            self.best.load_state_dict(state["best"])
             self._resumed = True
-
-        return restore
 
     def _write(self, trainer: Trainer) -> None:
         trainer.save(self.folder / f"step-{trainer.step:010}.npz")

@@ -7,10 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from tinynet.callback import Callback
+from tinynet.training.callback import Callback
 
 if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 
 @final
@@ -30,7 +30,7 @@ class CSVLog(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Writes the header, and the epochs that are done."""
         figures = trainer.history.epochs
-        names = [n for n in trainer.figures if n not in figures]
+        names = [n for n in trainer.metric_names if n not in figures]
         self._columns = [*figures, *names]
         rows = range(trainer.epoch)
         head = ",".join(["epoch", *self._columns]) + "\n"

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.callback import Callback
+from tinynet.errors import InputError
 from tinynet.health.activations import stuck_units
 from tinynet.health.finding import Finding
 from tinynet.health.observation import forward_calls, weights
 from tinynet.parameter import Array
-from tinynet.state import Restore, State, demand_keys
+from tinynet.saving.state import State, check_keys
+from tinynet.training.callback import Callback
+from tinynet.validation import whole_number
 
 if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 SAMPLES = 256  # of the last batches, in which a unit may be silent by chance
 WINDOW = 20  # steps whose losses are averaged
@@ -56,7 +57,7 @@ class Doctor(Callback):
             raise InputError(f"Doctor expects report to be a function of a text, got {report!r}")
         self.report = report
         self.findings: list[Finding] = []
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._before: list[tuple[str, Array]] = []
         self._samples: list[Array] = []
 
@@ -96,17 +97,21 @@ class Doctor(Callback):
             advice = "Lower the rate (OnPlateau, Cosine), or stop (EarlyStopping)."
             self._tell(trainer, trainer.epoch, [Finding("loss plateau", evidence, advice)])
 
-    def state(self) -> State:
-        """The kinds that were told."""
-        return {"told": sorted(self._told)}
+    def state_dict(self) -> State:
+        """The names of the findings that were reported."""
+        return {"reported": sorted(self._reported)}
 
-    def restoring(self, state: Any) -> Restore:
-        """Validates a `state` and returns what takes it over."""
-        demand_keys("Doctor", state, ("told",))
-        told = state["told"]
-        if not isinstance(told, list) or not all(isinstance(name, str) for name in told):
-            raise InputError(f"Doctor expects told to be a list of names, got {told!r:.60}")
-        return lambda: self._told.update(told)
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state is that of a Doctor."""
+        check_keys("Doctor", state, ("reported",))
+        names = state["reported"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"Doctor expects reported to be a list of names, got {names!r:.60}")
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state."""
+        self.check_state_dict(state)
+        self._reported.update(state["reported"])
 
     def _stuck_units(self, trainer: Trainer) -> list[Finding]:
         form = trainer.batch.shape[1:]  # sequences may be as long as they like in each batch
@@ -117,9 +122,9 @@ class Doctor(Callback):
 
     def _tell(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
         for finding in findings:
-            if finding.name not in self._told:
+            if finding.name not in self._reported:
                 self.findings.append(finding)
-                self._told.add(finding.name)
+                self._reported.add(finding.name)
                 self.report(f"epoch {epoch}, step {trainer.step}: {finding}")
 
 

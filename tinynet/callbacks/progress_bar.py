@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NoReturn, final
 
-from tinynet.arguments import whole_number
-from tinynet.callback import Callback
+from tinynet.training.callback import Callback
+from tinynet.validation import whole_number
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 
 @final

@@ -8,8 +8,9 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
+from tinynet.errors import InputError
 from tinynet.parameter import Array
+from tinynet.validation import whole_number
 
 Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
@@ -87,9 +88,9 @@ class Batches:
 
 def _samples(name: str, array: Any) -> Array:
     if not isinstance(array, np.ndarray):
-        mend = "; its .to_numpy() gives one" if hasattr(array, "to_numpy") else ""
+        hint = "; its .to_numpy() gives one" if hasattr(array, "to_numpy") else ""
         raise InputError(
-            f"Batches expects {name} to be a NumPy array, got {type(array).__name__}{mend}"
+            f"Batches expects {name} to be a NumPy array, got {type(array).__name__}{hint}"
         )
     if array.ndim == 0 or len(array) == 0:
         raise InputError(f"Batches expects {name} to have samples, got the shape {array.shape}")

@@ -1,7 +1,7 @@
 """Gradient checking: what `backward` claims, held against what `forward` does."""
 
+from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.check import check_gradients
-from tinynet.gradcheck.report import Report, TensorReport
-from tinynet.gradcheck.verdict import Cause, GradientCheckError, Verdict
+from tinynet.gradcheck.report import Cause, Report, TensorReport, Verdict
 
 __all__ = ["Cause", "GradientCheckError", "Report", "TensorReport", "Verdict", "check_gradients"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.report import Report
-from tinynet.gradcheck.verdict import GradientCheckError
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
@@ -44,9 +44,9 @@ def check_gradients(
     ['bias', 'weight', 'x']
     """
     # Who imports tinynet to train does not pay for what checks and explains.
-    from tinynet.gradcheck.case import prepare
-    from tinynet.gradcheck.examination import examine
-    from tinynet.gradcheck.state import GlobalGenerators
+    from tinynet.gradcheck.inputs import prepare
+    from tinynet.gradcheck.layer_under_test import GlobalGenerators
+    from tinynet.gradcheck.rules import examine
 
     case = prepare(layer, x, targets, rng=rng, tolerance=tolerance, entries=entries)
     with GlobalGenerators.kept(case.layer):
@@ -54,7 +54,7 @@ def check_gradients(
             return examine(case)
         except GradientCheckError as error:
             failure = error
-        from tinynet.gradcheck.explanation import explain
+        from tinynet.gradcheck.message import explain
 
         # Where inside the check it was found is nothing to its reader.
         raise explain(case, failure).with_traceback(None) from failure.__cause__

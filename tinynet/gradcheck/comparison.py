@@ -10,19 +10,11 @@ from itertools import product
 
 import numpy as np
 
-from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.numeric import (
-    EPSILON,
-    Derivative,
-    Line,
-    elsewhere,
-    rms,
-    rounding,
-    step_size,
-)
-from tinynet.gradcheck.report import INFORMATIVE, TensorReport
-from tinynet.gradcheck.subject import Inputs, Run, Subject
-from tinynet.gradcheck.verdict import GradientCheckError, Verdict
+from tinynet.errors import GradientCheckError
+from tinynet.gradcheck.inputs import Case
+from tinynet.gradcheck.layer_under_test import Inputs, Run, Subject
+from tinynet.gradcheck.numeric import EPSILON, Derivative, Line, elsewhere, rms, rounding, step_size
+from tinynet.gradcheck.report import INFORMATIVE, TensorReport, Verdict
 from tinynet.parameter import Array
 
 Index = tuple[int, ...]

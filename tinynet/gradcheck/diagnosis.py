@@ -10,18 +10,20 @@ experiment proves it. Where none fits, the cause is unknown.
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 from dataclasses import replace
+from enum import StrEnum
 
 import numpy as np
 
-from tinynet.gradcheck.case import Case
-from tinynet.gradcheck.evidence import Evidence, Trial
+from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.hypotheses import HYPOTHESES, Diagnosis, other_shape, proportional, same
-from tinynet.gradcheck.verdict import Cause, GradientCheckError, Verdict
+from tinynet.gradcheck.inputs import Case
+from tinynet.gradcheck.measurements import Evidence, Trial
+from tinynet.gradcheck.report import Cause, Verdict
 
 UNKNOWN = Diagnosis(None, False, "")
 
 # What a broken rule says by itself.
-_BY_VERDICT = {
+_BY_VERDICT: dict[StrEnum, Diagnosis] = {
     Verdict.CHANGED_IN_PLACE: Diagnosis(
         Cause.IN_PLACE, True, "whoever else needs this array reads other numbers now"
     ),

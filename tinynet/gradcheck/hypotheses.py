@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynet.gradcheck.evidence import Evidence
-from tinynet.gradcheck.verdict import Cause
+from tinynet.gradcheck.measurements import Evidence
+from tinynet.gradcheck.report import Cause
 from tinynet.parameter import Array
 
 

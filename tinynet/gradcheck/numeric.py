@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynet.gradcheck.verdict import GradientCheckError, Verdict
+from tinynet.errors import GradientCheckError
+from tinynet.gradcheck.report import Verdict
 from tinynet.parameter import Array
 
 EPSILON = float(np.finfo(np.float64).eps)

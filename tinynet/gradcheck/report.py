@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from textwrap import wrap
 
 # An entry is informative where an error this large, relative to the largest entry of its gradient,
@@ -80,3 +81,58 @@ class Report:
         if not unknown:
             return "right"
         return f"nothing wrong found, but {unknown} entries could not be judged"
+
+
+class Verdict(StrEnum):
+    """The rule that a layer broke: each is looked at on its own."""
+
+    FORWARD_RAISES = "forward takes one batch and raises for another"
+    BACKWARD_RAISES = "backward raises"
+    NOT_REPEATABLE = "forward is not repeatable"
+    NOT_FINITE = "forward is not finite"
+    CHANGED_IN_PLACE = "an array is changed in place"
+    OVERWRITTEN = "a returned array is overwritten later"
+    NO_GRADIENT = "a gradient is missing"
+    SHAPE = "a gradient has another shape"
+    DTYPE = "another dtype than float64 comes out"
+    NOT_ZERO = "backward of 0 is not 0"
+    NOT_LINEAR = "backward is not linear in dy"
+    WRONG = "a gradient is wrong"
+    OTHER_BATCH = "a gradient is wrong for another batch size"
+    WITHOUT_DX = "backward_parameters differs from backward"
+    LAYOUT = "the layout of x in memory matters"
+    UNINFORMATIVE = "forward is too flat or too noisy to judge"
+
+
+class Cause(StrEnum):
+    """What a wrong gradient usually comes from."""
+
+    SIGN = "the sign is turned"
+    FACTOR_N = "a mean for a sum, or a factor N"
+    FACTOR = "a constant factor"
+    FACTOR_OF_A_TENSOR = "a factor too many or too few"
+    WRONG_AXES = "summed over the wrong axes"
+    TRANSPOSE = "a transpose"
+    MEAN_TERM = "a dropped mean or sum"
+    CROSS_TERMS = "only the diagonal of the Jacobian"
+    TARGET_TERM = "the term of the targets is left out"
+    MASK = "a missing mask"
+    COMPLEMENT = "the complement of the mask"
+    OWN_SLOPE = "the layer's own slope is left out"
+    INPUT_FOR_OUTPUT = "x and y are mistaken for each other"
+    UPSTREAM = "the upstream gradient is ignored"
+    LAST_BRANCH = "only the last branch is counted"
+    ONE_SLICE = "wrong in one slice only"
+    NOT_FROM_DY = "a term that does not come from dy"
+    BENT = "dy is clipped or bent"
+    STALE = "a stale cache"
+    FIXED_SIZE = "right for some batch sizes only"
+    ADDED = "added to instead of written"
+    IN_PLACE = "changed in place"
+    REUSED = "a returned array is used again"
+    LEFT_OUT = "the gradient is left out"
+    EXTRA_AXIS = "the right numbers in another shape"
+    RANDOMNESS = "randomness in the wrong place"
+    PRECISION = "single precision inside"
+    OVERFLOW = "an overflow, or 0 / 0"
+    LAYOUT = "it counts on the order of bytes"

@@ -1,6 +1,8 @@
-"""Is a run in good health? What can be seen before it, while it goes on, and where it broke."""
+"""Health checks of a training run: before it starts, while it runs, and where a NaN appears."""
 
-from tinynet.health.anomaly import AnomalyError, detect_anomaly
+from tinynet.errors import AnomalyError
+from tinynet.health.anomaly import detect_anomaly
 from tinynet.health.finding import Finding, Findings
+from tinynet.health.preflight import preflight
 
-__all__ = ["AnomalyError", "Finding", "Findings", "detect_anomaly"]
+__all__ = ["AnomalyError", "Finding", "Findings", "detect_anomaly", "preflight"]

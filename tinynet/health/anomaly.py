@@ -5,40 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from tinynet.errors import AnomalyError
 from tinynet.health.observation import Method, observing
 from tinynet.layer import Layer
 from tinynet.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+from tinynet.training.trainer import Trainer
 
 Named = list[tuple[str, Any]]
-
-
-class AnomalyError(ArithmeticError):
-    """A NaN or infinity was born: `layer` says where, and is its path and repr.
-
-    `phase` is "input", "forward", "backward" or "step" (of the optimizer). `step` is the number of
-    the step, counted from 1 over the whole run of the trainer or optimizer. `array` names what
-    holds it and `index` is its first place in there.
-    """
-
-    def __init__(
-        self, layer: str, phase: str, step: int, array: str, index: tuple[int, ...], rest: str
-    ) -> None:
-        super().__init__(
-            f"{layer}, {phase}, step {step}: {array} has the first NaN or infinity "
-            f"at index {index}, {rest}"
-        )
-        self.layer = layer
-        self.phase = phase
-        self.step = step
-        self.array = array
-        self.index = index
 
 
 @contextmanager
@@ -56,11 +33,9 @@ def detect_anomaly() -> Iterator[None]:
     >>> with detect_anomaly():
     ...     y = model(np.ones((1, 2), np.float32))
     Traceback (most recent call last):
-    tinynet.health.anomaly.AnomalyError: layers.0, Dense(2, 2), forward, step 1: y has the first \
+    tinynet.errors.AnomalyError: layers.0, Dense(2, 2), forward, step 1: y has the first \
 NaN or infinity at index (0, 0), and so has its weight at index (1, 0)
     """
-    from tinynet.trainer import Trainer  # which stands above this module
-
     detector = _Detector()
     others = (
         (Trainer, "fit", detector.watch_fit),
@@ -94,7 +69,7 @@ class _Detector:
         def watched(layer: Layer, *args: Any, **kwargs: Any) -> Any:
             names = ("x", "targets") if phase == "forward" else ("dy",)
             work = _Work(layer, phase, [*zip(names, args, strict=False), *kwargs.items()])
-            self._demand_finite_input(work)
+            self._check_finite_input(work)
             self.at_work.append(work)
             try:
                 result = method(layer, *args, **kwargs)
@@ -139,7 +114,7 @@ class _Detector:
 
         return watched
 
-    def _demand_finite_input(self, work: _Work) -> None:
+    def _check_finite_input(self, work: _Work) -> None:
         if not self.at_work:
             self.paths |= {id(p): name for name, p in work.layer.named_parameters()}
         for name, array in work.given:
@@ -156,7 +131,7 @@ class _Detector:
     def _raise(
         self, who: object, phase: str, array: str, index: tuple[int, ...], rest: str
     ) -> NoReturn:
-        nodes = self.at_work[0].layer._nodes() if self.at_work else ()
+        nodes = self.at_work[0].layer.named_layers() if self.at_work else ()
         path = next((path for path, node in nodes if node is who), "")
         raise AnomalyError(
             f"{path}, {who!r}" if path else repr(who), phase, self.step, array, index, rest

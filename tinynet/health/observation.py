@@ -44,7 +44,7 @@ class Call(NamedTuple):
 
 def forward_calls(model: Layer, x: Array) -> list[Call]:
     """The calls that a forward of the model in evaluation mode makes, in their order."""
-    paths = {id(node): path for path, node in model._nodes()}
+    paths = {id(node): path for path, node in model.named_layers()}
     calls: list[Call] = []
     at_work: list[Layer] = []
 
@@ -61,7 +61,7 @@ def forward_calls(model: Layer, x: Array) -> list[Call]:
                 y = method(layer, *args, **kwargs)
             finally:
                 at_work.pop()
-            if len(layer._layers()) == 1 and args:
+            if len(layer.named_layers()) == 1 and args:
                 path = paths.get(id(layer), "")
                 calls.append(
                     Call(f"{path}, {layer!r}" if path else f"{layer!r}", layer, args[0], y)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.arguments import InputError
 from tinynet.datasets.batches import Batches
-from tinynet.gradcheck import GradientCheckError, check_gradients
+from tinynet.errors import AnomalyError, GradientCheckError, InputError
+from tinynet.gradcheck import check_gradients
 from tinynet.health.activations import root_mean_square, stuck_units
-from tinynet.health.anomaly import AnomalyError, detect_anomaly
+from tinynet.health.anomaly import detect_anomaly
 from tinynet.health.finding import Finding, Findings
 from tinynet.health.observation import Call, forward_calls, weights
 from tinynet.health.probes import learning_rate, relation
@@ -26,7 +26,7 @@ from tinynet.losses import Hinge, MeanSquaredError, SoftmaxCrossEntropy
 from tinynet.parameter import Array
 
 if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 SAMPLE = 2560  # samples that are looked at
 SCAN = 1 << 30  # bytes up to which every number of x is looked at
@@ -66,7 +66,9 @@ class Inspection:
 
 
 def preflight(trainer: Trainer, x: Array, y: Array) -> Findings:
-    """What `Trainer.preflight` returns.
+    """Looks for what will go wrong in training on (x, y), and changes nothing.
+
+    Printed, what it returns is a list of findings, each with its evidence and what to do.
 
     Raises:
         InputError: x and y are no arrays with as many samples.

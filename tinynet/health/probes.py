@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinynet.datasets.batches import Batches
+from tinynet.functional import softmax
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
-from tinynet.layers.softmax import softmax
 from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
-from tinynet.micro_batches import differentiate
 from tinynet.optimizers import Adam, Optimizer
+from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array
-from tinynet.schedules import Schedule
+from tinynet.training.trainer import accumulate_gradients
 
 if TYPE_CHECKING:
-    from tinynet.trainer import Trainer
+    from tinynet.training.trainer import Trainer
 
 STEPS = 100  # on one batch
 BATCH = 64
@@ -227,7 +227,7 @@ def _copies(trainer: Trainer, rate: float) -> tuple[Layer, Layer, Optimizer]:
 
 
 def _step(model: Layer, loss: Layer, optimizer: Optimizer, x: Array, y: Array) -> float:
-    mean_loss = differentiate(model, loss, x, y, len(x))
+    mean_loss = accumulate_gradients(model, loss, x, y, len(x))
     optimizer.step()
     return mean_loss
 

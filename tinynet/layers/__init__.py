@@ -1,26 +1,21 @@
 """The layers, one family a file."""
 
-from tinynet.layers.activation import GELU, Sigmoid, SiLU, Softplus, Tanh
+from tinynet.layers.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from tinynet.layers.attention import MultiHeadAttention
-from tinynet.layers.batch_norm import BatchNorm
-from tinynet.layers.branches import Concatenate, Parallel, Residual, Sum
-from tinynet.layers.convolution import Conv2D
+from tinynet.layers.branches import Concatenate, Lambda, Parallel, Residual, Sum
+from tinynet.layers.convolution import Conv2D, ConvTranspose2D
 from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.embedding import Embedding, PositionalEmbedding
-from tinynet.layers.function import Lambda
 from tinynet.layers.gru import GRU
 from tinynet.layers.lstm import LSTM
-from tinynet.layers.normalization import GroupNorm, LayerNorm, RMSNorm
-from tinynet.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from tinynet.layers.rectifier import ELU, LeakyReLU, ReLU
+from tinynet.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from tinynet.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D, UpSample2D
 from tinynet.layers.reshape import Flatten, Permute, Rescale, Reshape, Select
 from tinynet.layers.rnn import RNN
 from tinynet.layers.sequential import Sequential
-from tinynet.layers.softmax import LogSoftmax, Softmax, softmax
+from tinynet.layers.softmax import LogSoftmax, Softmax
 from tinynet.layers.transformer import TransformerBlock
-from tinynet.layers.transposed import ConvTranspose2D
-from tinynet.layers.upsampling import UpSample2D
 
 __all__ = [
     "ELU",
@@ -63,5 +58,4 @@ __all__ = [
     "Tanh",
     "TransformerBlock",
     "UpSample2D",
-    "softmax",
 ]

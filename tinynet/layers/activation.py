@@ -4,10 +4,11 @@ from typing import Literal, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, finite_number
+from tinynet.errors import InputError
+from tinynet.functional import normal, normal_by_tanh
 from tinynet.layer import Layer
-from tinynet.layers.normal import normal, normal_by_tanh
 from tinynet.parameter import Array
+from tinynet.validation import finite_number
 
 
 @final
@@ -29,12 +30,12 @@ class Sigmoid(Layer):
         self.check_input(x, ...)
         z = np.exp(-np.abs(x))
         y = _sigmoid(x, z)
-        self.remember(y, z)
+        self.save_for_backward(y, z)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, z = self.recall(dy)
+        dy, z = self.saved_for_backward(dy)
         dx: Array = dy * _sigmoid_slope(z)
         return dx
 
@@ -57,12 +58,12 @@ class Tanh(Layer):
         """x: (...) -> y: (...)."""
         self.check_input(x, ...)
         y: Array = np.tanh(x)
-        self.remember(y, x)
+        self.save_for_backward(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, x = self.recall(dy)
+        dy, x = self.saved_for_backward(dy)
         z = np.exp(-np.abs(x))
         dx: Array = dy * (2 * z / (1 + z**2)) ** 2
         return dx
@@ -99,17 +100,14 @@ class GELU(Layer):
         self.check_input(x, ...)
         share, slope = normal(x) if self.approximate == "none" else normal_by_tanh(x)
         y: Array = _from_lowest(x) * share
-        self.remember(y, x, share, slope)
+        self.save_for_backward(y, x, share, slope)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, x, share, slope = self.recall(dy)
+        dy, x, share, slope = self.saved_for_backward(dy)
         dx: Array = dy * (share + _finite(x) * slope)
         return dx
-
-    def __repr__(self) -> str:
-        return "GELU()" if self.approximate == "none" else 'GELU(approximate="tanh")'
 
 
 @final
@@ -133,12 +131,12 @@ class SiLU(Layer):
         self.check_input(x, ...)
         z = np.exp(-np.abs(x))
         y: Array = _from_lowest(x) * _sigmoid(x, z)
-        self.remember(y, x, z)
+        self.save_for_backward(y, x, z)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, x, z = self.recall(dy)
+        dy, x, z = self.saved_for_backward(dy)
         dx: Array = dy * (_sigmoid(x, z) + _finite(x) * _sigmoid_slope(z))
         return dx
 
@@ -174,17 +172,14 @@ class Softplus(Layer):
         with np.errstate(over="ignore"):  # beta |x| may be infinite, for a z of 0
             z = np.exp(-self.beta * np.abs(x))
         y: Array = np.maximum(x, 0) + np.log1p(z) / self.beta
-        self.remember(y, x, z)
+        self.save_for_backward(y, x, z)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, x, z = self.recall(dy)
+        dy, x, z = self.saved_for_backward(dy)
         dx: Array = dy * _sigmoid(x, z)
         return dx
-
-    def __repr__(self) -> str:
-        return f"Softplus({'' if self.beta == 1 else f'{self.beta:.6g}'})"
 
 
 def _sigmoid(x: Array, z: Array) -> Array:
@@ -209,3 +204,96 @@ def _finite(x: Array) -> Array:
     """X with the lowest and the largest float for the infinities, for the same reason."""
     result: Array = np.clip(x, np.finfo(x.dtype).min, np.finfo(x.dtype).max)
     return result
+
+
+@final
+class ReLU(Layer):
+    """y = max(x, 0), entry by entry, for any shape.
+
+    Gradient: dx = dy where x > 0, else 0; at x = 0, where the derivative jumps, it is 0.
+
+    Raises:
+        InputError: x is not a float array.
+
+    >>> ReLU()(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """x: (...) -> y: (...)."""
+        self.check_input(x, ...)
+        y: Array = np.maximum(x, 0)
+        # y belongs to the caller, who may write to it: what is kept is x.
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (...) -> dx: (...)."""
+        dy, x = self.saved_for_backward(dy)
+        dx: Array = dy * (x > 0)
+        return dx
+
+
+@final
+class LeakyReLU(Layer):
+    """y = x where x > 0, else negative_slope · x, entry by entry, for any shape.
+
+    Gradient: dx = dy where x > 0, else negative_slope · dy; so also at x = 0, where it jumps.
+
+    Raises:
+        InputError: negative_slope is not a finite number, or x is not a float array.
+
+    Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models",
+    ICML 2013.
+
+    >>> LeakyReLU(0.5)(np.array([-1.0, 0.0, 2.0]))
+    array([-0.5,  0. ,  2. ])
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = finite_number("LeakyReLU", "negative_slope", negative_slope)
+
+    def forward(self, x: Array) -> Array:
+        """x: (...) -> y: (...)."""
+        self.check_input(x, ...)
+        y: Array = np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (...) -> dx: (...)."""
+        dy, x = self.saved_for_backward(dy)
+        return np.where(x > 0, dy, self.negative_slope * dy)
+
+
+@final
+class ELU(Layer):
+    """y = x where x > 0, else alpha (exp(x) - 1), entry by entry, for any shape.
+
+    Gradient: dx = dy where x > 0, else dy · alpha exp(x); at x = 0, where it jumps unless alpha is
+    1, it is alpha · dy. exp(x) - 1 keeps its digits near 0, and no x overflows.
+
+    Raises:
+        InputError: alpha is not a finite number, or x is not a float array.
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by
+    Exponential Linear Units (ELUs)", ICLR 2016.
+
+    >>> ELU()(np.array([-1e4, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = finite_number("ELU", "alpha", alpha)
+
+    def forward(self, x: Array) -> Array:
+        """x: (...) -> y: (...)."""
+        self.check_input(x, ...)
+        y: Array = np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0))
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (...) -> dx: (...)."""
+        dy, x = self.saved_for_backward(dy)
+        return np.where(x > 0, dy, dy * (self.alpha * np.exp(np.minimum(x, 0))))

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinynet.arguments import InputError, finite_number, whole_number
-from tinynet.initializers import Fan, Initializer, glorot_uniform, started, zeros
+from tinynet.errors import InputError
+from tinynet.initializers import Initializer, glorot_uniform, init_parameter, zeros
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
+from tinynet.validation import finite_number, whole_number
 
 
 class _Kept(NamedTuple):
@@ -86,13 +87,13 @@ class MultiHeadAttention(Layer):
         who = "MultiHeadAttention"
         self.embed_dim, self.num_heads = head_sizes(who, embed_dim, num_heads)
         self.dropout = finite_number(who, "dropout", dropout, at_least=0, below=1)
-        self.causal = bool(causal)
+        self.bias, self.causal = bool(bias), bool(causal)
         self.rng = np.random.default_rng(rng)
         self._memory: dict[str, Array] = {}
 
         def start(init: Initializer, rows: int, *columns: int) -> Parameter:
             name = f"{who}({embed_dim}, {num_heads})"
-            return started(name, init, (rows, *columns), Fan(embed_dim, rows), self.rng)
+            return init_parameter(name, init, (rows, *columns), (embed_dim, rows), self.rng)
 
         self.in_proj_weight = start(weight_init, 3 * embed_dim, embed_dim)
         self.in_proj_bias = start(bias_init, 3 * embed_dim) if bias else None
@@ -116,12 +117,12 @@ class MultiHeadAttention(Layer):
         y: Array = (kept.o.reshape(-1, self.embed_dim) @ weight.T).reshape(x.shape)
         if self.out_proj_bias is not None:
             y += self.out_proj_bias.value
-        self.remember(y, x, context, kept)
+        self.save_for_backward(y, x, context, kept)
         return y
 
     def backward(self, dy: Array) -> Any:
         """dy: (N, T, E) -> dx: (N, T, E), or where there was a context (dx, dcontext)."""
-        dy, x, context, kept = self.recall(dy)
+        dy, x, context, kept = self.saved_for_backward(dy)
         dw, db, do = _through(dy, kept.o.reshape(x.shape), self.out_proj_weight.value)
         _write(self.out_proj_weight, self.out_proj_bias, dw, db)
         weight = self.in_proj_weight.value
@@ -147,12 +148,12 @@ class MultiHeadAttention(Layer):
         Raises:
             InputError: there was no `forward`, or its `backward` or `predict` has forgotten it.
         """
-        if self._remembered is None:
+        if self._saved is None:
             raise InputError(
                 f"{self!r}.attention_weights expects a forward before it, got none, "
                 "or a backward since"
             )
-        *_, (*_, kept) = self._remembered
+        *_, (*_, kept) = self._saved
         weights: Array = kept.powers / kept.total
         return weights
 
@@ -249,12 +250,6 @@ class MultiHeadAttention(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_memory": {}}
-
-    def __repr__(self) -> str:
-        dropout = f", dropout={self.dropout:.6g}" if self.dropout else ""
-        bias = "" if self.in_proj_bias is not None else ", bias=False"
-        causal = ", causal=True" if self.causal else ""
-        return f"MultiHeadAttention({self.embed_dim}, {self.num_heads}{dropout}{bias}{causal})"
 
 
 def head_sizes(who: str, embed_dim: Any, num_heads: Any) -> tuple[int, int]:

@@ -6,10 +6,11 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, axis_of_sample, whole_number
+from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
+from tinynet.validation import sample_axis, whole_number
 
 Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
 
@@ -23,19 +24,19 @@ class Branches(Layer):
 
     def __init__(self, branches: Iterable[Branch]) -> None:
         self.branches = _layers(type(self).__name__, branches)
-        self._layers()  # Refuses an object that stands at two places.
+        self.named_layers()  # Refuses an object that stands at two places.
 
     def forward(self, x: Array) -> Array:
         """x: what every branch takes -> y: what they give together."""
         parts = self.split(x)
         ys = [self._in(index, self.branches[index], part) for index, part in enumerate(parts)]
         y = self.join(ys)
-        self.remember(y, [np.shape(y) for y in ys])
+        self.save_for_backward(y, [np.shape(y) for y in ys])
         return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy: like y -> dx: like x, or None where x is of integers."""
-        dy, shapes = self.recall(dy)
+        dy, shapes = self.saved_for_backward(dy)
         dys = self.divide(dy, shapes)
         dxs = [
             self._in(index, branch.backward, dys[index])
@@ -45,7 +46,7 @@ class Branches(Layer):
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx and what only dx would need."""
-        dy, shapes = self.recall(dy)
+        dy, shapes = self.saved_for_backward(dy)
         dys = self.divide(dy, shapes)
         for index, branch in enumerate(self.branches):
             self._in(index, branch.backward_parameters, dys[index])
@@ -68,9 +69,6 @@ class Branches(Layer):
 
     def _in(self, index: int, step: Callable[[Any], Any], value: Any) -> Any:
         return _at(f"branch {index + 1} of {len(self.branches)}", step, value)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}([{', '.join(map(repr, self.branches))}])"
 
 
 @final
@@ -107,12 +105,12 @@ class _Joined(Branches):
 
     def __init__(self, branches: Iterable[Branch], *, axis: int = 1) -> None:
         super().__init__(branches)
-        self.axis = axis_of_sample(type(self).__name__, axis)
+        self.axis = sample_axis(type(self).__name__, axis)
 
     def join(self, ys: Sequence[Array]) -> Array:
         """Side by side."""
         axes = np.ndim(ys[0])
-        if not -axes < self.axis < axes:  # counted from the end, -axes is that of the batch
+        if not -axes < self.axis < axes:  # counted from the end, -axes is the batch axis
             raise InputError(
                 f"{self!r} expects outputs of which a sample has axis {self.axis}, "
                 f"got {_samples(ys)}"
@@ -129,10 +127,6 @@ class _Joined(Branches):
         """To each the part that it gave."""
         ends = np.cumsum([shape[self.axis] for shape in shapes])
         return np.split(dy, ends[:-1], axis=self.axis)
-
-    def __repr__(self) -> str:
-        axis = "" if self.axis == 1 else f", axis={self.axis}"
-        return f"{super().__repr__()[:-1]}{axis})"
 
 
 @final
@@ -196,10 +190,6 @@ class Parallel(_Joined):
         """Side by side, as the parts of x are."""
         return np.concatenate(dxs, axis=self.axis)
 
-    def __repr__(self) -> str:
-        sizes = f", sizes={self.sizes}" if self.sizes else ""
-        return f"{super().__repr__()[:-1]}{sizes})"
-
 
 @final
 class Residual(Layer):
@@ -229,32 +219,28 @@ class Residual(Layer):
         past = x if self.shortcut is None else _at("shortcut", self.shortcut, x)
         through = _at("body", self.body, x)
         if np.shape(through) != np.shape(past):
-            mend = "; a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
+            hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
             raise InputError(
                 f"{self!r} expects its body to give {_samples([past])}, "
-                f"got {_samples([through])}{mend if self.shortcut is None else ''}"
+                f"got {_samples([through])}{hint if self.shortcut is None else ''}"
             )
         y: Array = past + through
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx: like x."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         past = dy if self.shortcut is None else _at("shortcut", self.shortcut.backward, dy)
         dx: Array = past + _at("body", self.body.backward, dy)
         return dx
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx and what only dx would need."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         if self.shortcut is not None:
             _at("shortcut", self.shortcut.backward_parameters, dy)
         _at("body", self.body.backward_parameters, dy)
-
-    def __repr__(self) -> str:
-        shortcut = "" if self.shortcut is None else f", shortcut={self.shortcut!r}"
-        return f"Residual({self.body!r}{shortcut})"
 
 
 def _at(place: str, step: Callable[[Any], Any], value: Any) -> Any:
@@ -262,7 +248,7 @@ def _at(place: str, step: Callable[[Any], Any], value: Any) -> Any:
     try:
         return step(value)
     except InputError as error:
-        error.add_place(place)
+        error.add_location(place)
         raise
 
 
@@ -291,6 +277,69 @@ def _layer(who: str, branch: Any) -> Layer:
     if isinstance(branch, list | tuple):
         return Sequential(branch)
     if not isinstance(branch, Layer):
-        mend = f": write {branch.__name__}()" if isinstance(branch, type) else ""
-        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{mend}")
+        hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
+        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
     return branch
+
+
+@final
+class Lambda(Layer):
+    """y = function(x), with dx = derivative(dy, x), for what has no parameters.
+
+    It is the short way to a layer of one's own: `check_gradients` tells whether the two belong
+    together. The function gets x and returns an array with the batch as axis 0; the derivative gets
+    dy and x, and returns an array of the shape of x. Both must leave what they are given alone.
+
+    A network with a Lambda made by the word `lambda` cannot be pickled; `save` and `load` work.
+
+    Raises:
+        InputError: one of the two is no function, or returns what it should not.
+
+    >>> sine = Lambda(np.sin, lambda dy, x: dy * np.cos(x))
+    >>> sine(np.array([[0.0, np.pi / 2]]))
+    array([[0., 1.]])
+    >>> sine.backward(np.array([[1.0, 1.0]])).round(4)
+    array([[1., 0.]])
+    """
+
+    def __init__(
+        self, function: Callable[[Array], Array], derivative: Callable[[Array, Array], Array]
+    ) -> None:
+        for name, given in (("function", function), ("derivative", derivative)):
+            if not callable(given):
+                raise InputError(f"Lambda expects its {name} to be a function, got {given!r}")
+        self.function = function
+        self.derivative = derivative
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ...) -> y: (N, ...)."""
+        self.check_input(x, "N", ..., integers=True)
+        y = self._fresh(self.function(x), x)
+        if y.shape[:1] != x.shape[:1]:
+            raise InputError(
+                f"{self!r} expects its function to keep the samples of x on axis 0, "
+                f"got {y.shape} for {x.shape}"
+            )
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, ...) -> dx: (N, ...)."""
+        dy, x = self.saved_for_backward(dy)
+        dx = self._fresh(self.derivative(dy, x), dy, x)
+        if dx.shape != x.shape:
+            raise InputError(
+                f"{self!r} expects its derivative to return the shape of x, {x.shape}, "
+                f"got {dx.shape}"
+            )
+        return dx
+
+    def _fresh(self, result: object, *given: Array) -> Array:
+        """The result in the float dtype of x, in memory of its own."""
+        if not isinstance(result, np.ndarray):
+            raise InputError(f"{self!r} expects arrays from its functions, got {result!r}")
+        if given[-1].dtype.kind == "f":
+            result = result.astype(given[-1].dtype, copy=False)
+        # A function may well return x itself, or a view.
+        shared = any(np.may_share_memory(result, array) for array in given)
+        return result.copy() if shared else result

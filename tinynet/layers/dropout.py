@@ -6,9 +6,9 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import finite_number
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.validation import finite_number
 
 
 @final
@@ -49,18 +49,15 @@ class Dropout(Layer):
             mask = self.rng.random(x.shape, np.float32) >= self.rate
         y = self._scaled(x, mask)
         # The mask, and not the mode, which may have changed until backward, says what was done.
-        self.remember(y, mask)
+        self.save_for_backward(y, mask)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
-        dy, mask = self.recall(dy)
+        dy, mask = self.saved_for_backward(dy)
         return self._scaled(dy, mask)
 
     def _scaled(self, array: Array, mask: Array | None) -> Array:
         # Without a mask a copy: what is returned is the caller's.
         result: Array = array.copy() if mask is None else array * mask / (1 - self.rate)
         return result
-
-    def __repr__(self) -> str:
-        return f"Dropout({self.rate:.6g})"

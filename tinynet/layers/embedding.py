@@ -6,25 +6,30 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.initializers import Fan, Initializer, started
+from tinynet.errors import InputError
+from tinynet.initializers import Initializer, init_parameter
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.validation import whole_number
 
 
-def standard_normal(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+def standard_normal(
+    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
+) -> Array:
     """Normal with mean 0 and variance 1: the start of an embedding, as in PyTorch.
 
-    >>> float(standard_normal((500, 40), Fan(1, 40), np.random.default_rng(0)).std().round(2))
+    >>> float(standard_normal((500, 40), 1, 40, np.random.default_rng(0)).std().round(2))
     1.0
     """
     return rng.standard_normal(shape)
 
 
-def small_normal(shape: tuple[int, ...], _fan: Fan, rng: np.random.Generator) -> Array:
+def small_normal(
+    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
+) -> Array:
     """Normal with mean 0 and a standard deviation of 0.02: what is added must not drown x.
 
-    >>> float(small_normal((500, 40), Fan(1, 40), np.random.default_rng(0)).std().round(3))
+    >>> float(small_normal((500, 40), 1, 40, np.random.default_rng(0)).std().round(3))
     0.02
     """
     return 0.02 * rng.standard_normal(shape)
@@ -77,9 +82,9 @@ class Embedding(Layer):
                 )
         shape = (self.num_embeddings, self.embedding_dim)
         # As a product with one-hot rows: of all inputs one is not 0.
-        fan, rng = Fan(1, self.embedding_dim), np.random.default_rng(rng)
+        fans, rng = (1, self.embedding_dim), np.random.default_rng(rng)
         who = f"Embedding({num_embeddings}, {embedding_dim})"
-        self.weight = started(who, weight_init, shape, fan, rng)
+        self.weight = init_parameter(who, weight_init, shape, fans, rng)
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0
 
@@ -88,8 +93,8 @@ class Embedding(Layer):
         self.check_input(x, "N", ..., integers=True)
         if x.dtype.kind not in "iu":
             one_hot = x.ndim > 2 and x.shape[-1] == self.num_embeddings
-            mend = "; x.argmax(axis=-1) makes ids of one-hot rows" if one_hot else ""
-            raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}{mend}")
+            hint = "; x.argmax(axis=-1) makes ids of one-hot rows" if one_hot else ""
+            raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}{hint}")
         if x.size and not (x.min() >= 0 and x.max() < self.num_embeddings):
             index = tuple(map(int, np.argwhere((x < 0) | (x >= self.num_embeddings))[0]))
             raise InputError(
@@ -100,12 +105,12 @@ class Embedding(Layer):
         y: Array = self.weight.value.take(ids, axis=0)
         if self.padding_idx is not None:
             y[ids == self.padding_idx] = 0
-        self.remember(y, ids)
+        self.save_for_backward(y, ids)
         return y
 
     def backward(self, dy: Array) -> None:
         """dy: (N, ..., D) -> None: there is no dx."""
-        dy, ids = self.recall(dy)
+        dy, ids = self.saved_for_backward(dy)
         self.weight.grad = np.zeros_like(self.weight.value)
         if ids.size == 0:
             return
@@ -119,10 +124,6 @@ class Embedding(Layer):
         self.weight.grad[ids[starts]] = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
         if self.padding_idx is not None:
             self.weight.grad[self.padding_idx] = 0
-
-    def __repr__(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"Embedding({self.num_embeddings}, {self.embedding_dim}{padding})"
 
 
 @final
@@ -165,8 +166,10 @@ class PositionalEmbedding(Layer):
         self.kind = kind
         shape = (self.max_length, self.embedding_dim)
         who = f"PositionalEmbedding({max_length}, {embedding_dim})"
-        fan, rng = Fan(1, self.embedding_dim), np.random.default_rng(rng)
-        self.weight = started(who, weight_init, shape, fan, rng) if kind == "learned" else None
+        fans, rng = (1, self.embedding_dim), np.random.default_rng(rng)
+        self.weight = (
+            init_parameter(who, weight_init, shape, fans, rng) if kind == "learned" else None
+        )
 
     def forward(self, x: Array) -> Array:
         """x: (N, T, D) -> y: (N, T, D)."""
@@ -179,20 +182,16 @@ class PositionalEmbedding(Layer):
         else:
             places = self.weight.value[:steps]
         y: Array = x + places.astype(x.dtype, copy=False)
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, T, D) -> dx: (N, T, D)."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         if self.weight is not None:
             self.weight.grad = np.zeros_like(self.weight.value)
             self.weight.grad[: dy.shape[1]] = dy.sum(axis=0, dtype=np.float64)
         return dy.copy()
-
-    def __repr__(self) -> str:
-        kind = "" if self.kind == "learned" else f", kind={self.kind!r}"
-        return f"PositionalEmbedding({self.max_length}, {self.embedding_dim}{kind})"
 
 
 def _sinusoids(steps: int, size: int) -> Array:

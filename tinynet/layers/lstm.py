@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layers.recurrent import Recurrent, largest_exponents, sigmoids, tanh_slope
 from tinynet.parameter import Array
 

@@ -1,23 +1,49 @@
 """Pooling makes images smaller: of each window one number is left, in each channel by itself."""
 
-from collections.abc import Iterator
-from typing import Any, final
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.layers.taps import (
-    COLUMNS,
-    ROWS,
-    Tap,
-    demand_entries,
-    part,
-    transposed,
-    weighted,
-)
-from tinynet.layers.window import Pair, Window, pair, samples_first, samples_last, short
+from tinynet.layers.conv2d import Pair, Window, batch_first, batch_last, pair, short
 from tinynet.parameter import Array
+
+ROWS, COLUMNS = 1, 2  # axes of (C, H, W, N)
+Tap = tuple[slice, slice, float]  # where in y, where in x, and with which weight
+
+
+def part(axis: int, places: slice) -> tuple[slice, ...]:
+    """The index of these places along an axis, and of all along those before it."""
+    return (*[slice(None)] * axis, places)
+
+
+def weighted(x: Array, axis: int, size: int, taps: Iterable[Tap]) -> Array:
+    """y, of that size along the axis, as the sum of its taps: y[at] += weight · x[seen].
+
+    >>> pairs = [(slice(2), slice(0, 4, 2), 1.0), (slice(2), slice(1, 4, 2), 1.0)]
+    >>> weighted(np.array([1.0, 2.0, 3.0, 4.0]), 0, 2, pairs)
+    array([3., 7.])
+    """
+    y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+    for at, seen, weight in taps:
+        piece = x[part(axis, seen)]
+        y[part(axis, at)] += piece if weight == 1 else piece * weight
+    return y
+
+
+def transposed(taps: Iterable[Tap]) -> Iterator[Tap]:
+    """The taps of the way back: what y[at] took from x[seen], dx[seen] takes from dy[at]."""
+    return ((seen, at, weight) for at, seen, weight in taps)
+
+
+def check_not_empty(layer: Layer, size: Pair) -> None:
+    """Refuses images without rows or columns."""
+    if min(size) < 1:
+        raise InputError(
+            f"{layer!r} expects images of at least one entry, got {size[0]} x {size[1]}"
+        )
 
 
 @final
@@ -49,6 +75,8 @@ class MaxPool2D(Layer):
         padding: int | Pair = 0,
         dilation: int | Pair = 1,
     ) -> None:
+        self.kernel_size, self.stride = kernel_size, stride
+        self.padding, self.dilation = padding, dilation
         self.window = _window("MaxPool2D", kernel_size, stride, padding, dilation)
 
     def forward(self, x: Array) -> Array:
@@ -56,22 +84,22 @@ class MaxPool2D(Layer):
         self.check_input(x, "N", "C", "H", "W")
         size = (x.shape[2], x.shape[3])
         stops = _stops(self, self.window, size)
-        y, winners = samples_last(x), []
+        y, winners = batch_last(x), []
         # Columns first: the first maximum of the first row that has one is the first of all.
         for axis in (COLUMNS, ROWS):
             y, winner = self._largest(y, axis, stops[axis - 1])
             winners.append(winner)
-        y = samples_first(y)
-        self.remember(y, size, *winners)
+        y = batch_first(y)
+        self.save_for_backward(y, size, *winners)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, P, Q) -> dx: (N, C, H, W)."""
-        dy, size, *winners = self.recall(dy)
-        dx = samples_last(dy)
+        dy, size, *winners = self.saved_for_backward(dy)
+        dx = batch_last(dy)
         for axis in (ROWS, COLUMNS):
             dx = self._to_winner(dx, winners.pop(), axis, size[axis - 1])
-        return samples_first(dx)
+        return batch_first(dx)
 
     def _largest(self, x: Array, axis: int, stops: int) -> tuple[Array, Array]:
         """The largest entry of each window along an axis, and which of its K entries that is."""
@@ -109,9 +137,6 @@ class MaxPool2D(Layer):
                 dx[part(axis, seen)] += one * won
         return dx
 
-    def __repr__(self) -> str:
-        return f"MaxPool2D({_arguments(self.window)})"
-
 
 @final
 class AvgPool2D(Layer):
@@ -141,6 +166,7 @@ class AvgPool2D(Layer):
         padding: int | Pair = 0,
         count_include_pad: bool = True,
     ) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.window = _window("AvgPool2D", kernel_size, stride, padding)
         self.count_include_pad = bool(count_include_pad)
 
@@ -149,7 +175,7 @@ class AvgPool2D(Layer):
         self.check_input(x, "N", "C", "H", "W")
         size = (x.shape[2], x.shape[3])
         stops = _stops(self, self.window, size)
-        y = samples_last(x)
+        y = batch_last(x)
         counts: list[Array] = []
         for axis in (COLUMNS, ROWS):
             taps = self._taps(axis, size, stops)
@@ -161,26 +187,22 @@ class AvgPool2D(Layer):
             columns, rows = counts
             count = np.outer(rows, columns)[..., None].astype(x.dtype)  # (P, Q, 1)
         y /= count
-        y = samples_first(y)
-        self.remember(y, size, count)
+        y = batch_first(y)
+        self.save_for_backward(y, size, count)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, P, Q) -> dx: (N, C, H, W)."""
-        dy, size, count = self.recall(dy)
-        dx: Array = samples_last(dy) / count
+        dy, size, count = self.saved_for_backward(dy)
+        dx: Array = batch_last(dy) / count
         stops = (dy.shape[2], dy.shape[3])
         for axis in (ROWS, COLUMNS):
             dx = weighted(dx, axis, size[axis - 1], transposed(self._taps(axis, size, stops)))
-        return samples_first(dx)
+        return batch_first(dx)
 
     def _taps(self, axis: int, size: Pair, stops: Pair) -> list[Tap]:
         views = _views(self.window, axis, size[axis - 1], stops[axis - 1])
         return [(at, seen, 1) for _, at, seen in views]
-
-    def __repr__(self) -> str:
-        counted = "" if self.count_include_pad else ", count_include_pad=False"
-        return f"AvgPool2D({_arguments(self.window)}{counted})"
 
 
 @final
@@ -201,17 +223,17 @@ class GlobalAvgPool2D(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, C, H, W) -> y: (N, C)."""
         self.check_input(x, "N", "C", "H", "W")
-        demand_entries(self, x.shape[2:])
+        check_not_empty(self, x.shape[2:])
         y: Array = x.mean(axis=(2, 3), dtype=np.float64).astype(x.dtype)
-        self.remember(y, x.shape[2:])
+        self.save_for_backward(y, x.shape[2:])
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C) -> dx: (N, C, H, W)."""
-        dy, (rows, columns) = self.recall(dy)
+        dy, (rows, columns) = self.saved_for_backward(dy)
         share: Array = dy.T[:, None, None] / (rows * columns)  # (C, 1, 1, N)
         dx: Array = np.broadcast_to(share, (len(share), rows, columns, len(dy))).copy()
-        return samples_first(dx)
+        return batch_first(dx)
 
 
 def _window(who: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> Window:
@@ -231,7 +253,7 @@ def _window(who: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any
 
 
 def _stops(layer: Layer, window: Window, size: Pair) -> Pair:
-    demand_entries(layer, size)
+    check_not_empty(layer, size)
     stops = window.stops(size)
     if min(stops) < 1:
         raise InputError(
@@ -273,3 +295,71 @@ def _arguments(window: Window) -> str:
         f", {name}={short(value)}" for name, (value, usual) in named.items() if value != usual
     ]
     return f"{short(window.kernel)}{''.join(others)}"
+
+
+@final
+class UpSample2D(Layer):
+    """Images `scale_factor` times as large: (N, C, H, W) -> (N, C, F H, F W).
+
+    With mode="nearest" each entry is repeated: y[h, w] = x[⌊h / F⌋, ⌊w / F⌋]. With "bilinear" it is
+    x at ((h + ½) / F - ½, (w + ½) / F - ½), interpolated between the four entries around and
+    constant beyond the outermost ones, as PyTorch's Upsample does with align_corners=False.
+    `scale_factor` is a whole number, or a pair of them (rows, columns).
+
+    Gradient: dx is dy by the transpose of the same weights; for "nearest" the sum over the repeats.
+
+    Raises:
+        InputError: scale_factor is no whole number >= 1, the mode is another, x is not
+            (N, C, H, W), or an image has no entry.
+
+    >>> import numpy as np
+    >>> UpSample2D(2)(np.array([[[[1.0, 2.0]]]]))[0, 0]
+    array([[1., 1., 2., 2.],
+           [1., 1., 2., 2.]])
+    >>> UpSample2D((1, 2), "bilinear")(np.array([[[[1.0, 2.0]]]]))[0, 0]
+    array([[1.  , 1.25, 1.75, 2.  ]])
+    """
+
+    def __init__(
+        self, scale_factor: int | Pair = 2, mode: Literal["nearest", "bilinear"] = "nearest"
+    ) -> None:
+        self.scale_factor = scale_factor
+        self._factors = pair("UpSample2D", "scale_factor", scale_factor)
+        if mode not in ("nearest", "bilinear"):
+            raise InputError(f'UpSample2D expects mode to be "nearest" or "bilinear", got {mode!r}')
+        self.mode = mode
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, C, H, W) -> y: (N, C, F H, F W)."""
+        self.check_input(x, "N", "C", "H", "W")
+        size = x.shape[2:]
+        check_not_empty(self, size)
+        y = batch_last(x)
+        for axis in (COLUMNS, ROWS):
+            factor, length = self._factors[axis - 1], size[axis - 1]
+            y = weighted(y, axis, factor * length, self._taps(factor, length))
+        y = batch_first(y)
+        self.save_for_backward(y, size)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, C, F H, F W) -> dx: (N, C, H, W)."""
+        dy, size = self.saved_for_backward(dy)
+        dx = batch_last(dy)
+        for axis in (ROWS, COLUMNS):
+            factor, length = self._factors[axis - 1], size[axis - 1]
+            dx = weighted(dx, axis, length, transposed(self._taps(factor, length)))
+        return batch_first(dx)
+
+    def _taps(self, factor: int, size: int) -> Iterator[Tap]:
+        """y[F i + r] = (1 - |t|) x[i] + |t| x[i ± 1], with t = (r + ½) / F - ½ and its sign."""
+        last = factor * (size - 1)
+        for r in range(factor):
+            t = (r + 0.5) / factor - 0.5 if self.mode == "bilinear" else 0.0
+            yield slice(r, None, factor), slice(None), 1 - abs(t)
+            if t < 0:  # the neighbour before, of which the first entry has none but itself
+                yield slice(factor + r, None, factor), slice(size - 1), -t
+                yield slice(r, r + 1), slice(1), -t
+            elif t > 0:
+                yield slice(r, last, factor), slice(1, None), t
+                yield slice(last + r, None, factor), slice(size - 1, None), t

@@ -9,20 +9,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
-from tinynet.initializers import Fan, Initializer, started
+from tinynet.errors import InputError
+from tinynet.initializers import Initializer, init_parameter
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
+from tinynet.validation import whole_number
 
 
-def recurrent_uniform(shape: tuple[int, ...], fan: Fan, rng: np.random.Generator) -> Array:
-    """Uniform from -1/√H to 1/√H, H = fan.outputs being the units of a gate: PyTorch's start.
+def recurrent_uniform(
+    shape: tuple[int, ...], _fan_in: float, fan_out: float, rng: np.random.Generator
+) -> Array:
+    """Uniform from -1/√H to 1/√H, H = fan_out being the units of a gate: PyTorch's start.
 
-    >>> draws = recurrent_uniform((400, 3), Fan(3, 100), np.random.default_rng(0))
+    >>> draws = recurrent_uniform((400, 3), 3, 100, np.random.default_rng(0))
     >>> float(abs(draws).max().round(3))
     0.1
     """
-    bound = 1 / math.sqrt(fan.outputs)
+    bound = 1 / math.sqrt(fan_out)
     return rng.uniform(-bound, bound, shape)
 
 
@@ -54,16 +57,16 @@ class Recurrent(Layer):
         self.hidden_size = whole_number(name, "hidden_size", hidden_size)
         if states not in ("all", "last"):
             raise InputError(f'{name} expects states to be "all" or "last", got {states!r}')
-        self.states = states
+        self.bias, self.states = bool(bias), states
         rng = np.random.default_rng(rng)
         who = f"{name}({input_size}, {hidden_size})"
         rows = len(self._scales) * self.hidden_size
         # The fans are those of one gate, which is a dense layer of its own.
-        of_x, of_h = Fan(self.input_size, self.hidden_size), Fan(self.hidden_size, self.hidden_size)
-        self.weight_ih = started(who, weight_init, (rows, self.input_size), of_x, rng)
-        self.weight_hh = started(who, weight_init, (rows, self.hidden_size), of_h, rng)
-        self.bias_ih = started(who, bias_init, (rows,), of_x, rng) if bias else None
-        self.bias_hh = started(who, bias_init, (rows,), of_h, rng) if bias else None
+        of_x, of_h = (self.input_size, self.hidden_size), (self.hidden_size, self.hidden_size)
+        self.weight_ih = init_parameter(who, weight_init, (rows, self.input_size), of_x, rng)
+        self.weight_hh = init_parameter(who, weight_init, (rows, self.hidden_size), of_h, rng)
+        self.bias_ih = init_parameter(who, bias_init, (rows,), of_x, rng) if bias else None
+        self.bias_hh = init_parameter(who, bias_init, (rows,), of_h, rng) if bias else None
         self._final: tuple[Array, ...] | None = None
         self._memory: dict[str, Array] = {}
 
@@ -90,12 +93,12 @@ class Recurrent(Layer):
         hidden, last, kept = self._run(self._entering(rows, steps, n), first)
         self._final = tuple(each.T.copy() for each in last)
         y = hidden[-1].T.copy() if self.states == "last" else hidden[1:].transpose(2, 0, 1).copy()
-        self.remember(y, rows, state is not None, hidden, kept)
+        self.save_for_backward(y, rows, state is not None, hidden, kept)
         return y
 
     def backward(self, dy: Array) -> Any:
         """dy: (N, T, H) or (N, H) -> dx: (N, T, D), or (dx, dstate) where a state was given."""
-        dy, rows, state_given, hidden, kept = self.recall(dy)
+        dy, rows, state_given, hidden, kept = self.saved_for_backward(dy)
         da, dfirst = self._write_gradients(dy, rows, hidden, kept)
         drows = da.T @ self.weight_ih.value.astype(rows.dtype, copy=False)
         dx = drows.reshape(len(hidden) - 1, len(dy), self.input_size).swapaxes(0, 1)
@@ -103,7 +106,7 @@ class Recurrent(Layer):
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without the product for dx."""
-        dy, rows, _, hidden, kept = self.recall(dy)
+        dy, rows, _, hidden, kept = self.saved_for_backward(dy)
         self._write_gradients(dy, rows, hidden, kept)
 
     def _entering(self, rows: Array, steps: int, n: int) -> Array:
@@ -198,13 +201,6 @@ class Recurrent(Layer):
     def _packed(self, arrays: list[Array]) -> Any:
         """Arrays (N, H) in the form of a state."""
         return arrays[0]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.input_size}, {self.hidden_size}{self._options()})"
-
-    def _options(self) -> str:
-        bias = "" if self.bias_ih is not None else ", bias=False"
-        return bias + ("" if self.states == "all" else f", states={self.states!r}")
 
 
 def largest_exponents(like: Array) -> Array:

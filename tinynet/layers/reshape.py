@@ -7,9 +7,10 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError, axis_of_sample, finite_number, whole_number
+from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.validation import finite_number, sample_axis, whole_number
 
 
 @final
@@ -32,12 +33,12 @@ class Flatten(Layer):
         # A copy: the caller may write to y, and x, often a slice of the data set, must not change.
         y = x.reshape(len(x), math.prod(x.shape[1:]))
         y = y.copy() if np.may_share_memory(y, x) else y
-        self.remember(y, x.shape)
+        self.save_for_backward(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, ...)."""
-        dy, shape = self.recall(dy)
+        dy, shape = self.saved_for_backward(dy)
         dx: Array = dy.reshape(shape).copy()
         return dx
 
@@ -79,17 +80,14 @@ class Reshape(Layer):
         sizes = [entries // known if size == -1 else size for size in self.shape]
         y = x.reshape(len(x), *sizes)
         y = y.copy() if np.may_share_memory(y, x) else y
-        self.remember(y, x.shape)
+        self.save_for_backward(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, *shape) -> dx: (N, ...)."""
-        dy, shape = self.recall(dy)
+        dy, shape = self.saved_for_backward(dy)
         dx: Array = dy.reshape(shape).copy()
         return dx
-
-    def __repr__(self) -> str:
-        return f"Reshape({self.shape})"
 
 
 @final
@@ -123,17 +121,14 @@ class Permute(Layer):
             x, "N", *(f"axis {axis}" for axis in range(1, len(self.axes))), integers=True
         )
         y = x.transpose(self.axes).copy()
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, ...) -> dx: (N, ...)."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         dx: Array = dy.transpose(np.argsort(self.axes)).copy()
         return dx
-
-    def __repr__(self) -> str:
-        return f"Permute({self.axes})"
 
 
 @final
@@ -161,19 +156,19 @@ class Select(Layer):
         else:
             index = whole_number("Select", "index", index, at_least=-sys.maxsize)
         self.index = index
-        self.axis = axis_of_sample("Select", axis)
+        self.axis = sample_axis("Select", axis)
 
     def forward(self, x: Array) -> Array:
         """x: (N, ..., T, ...) -> y: (N, ..., ...), or with a slice (N, ..., some of T, ...)."""
         self.check_input(x, "N", ..., integers=True)
         place = self._place(x.shape)
         y = x[place].copy()
-        self.remember(y, x.shape, place)
+        self.save_for_backward(y, x.shape, place)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx: (N, ..., T, ...)."""
-        dy, shape, place = self.recall(dy)
+        dy, shape, place = self.saved_for_backward(dy)
         dx = np.zeros(shape, dy.dtype)
         dx[place] = dy
         return dx
@@ -190,9 +185,6 @@ class Select(Layer):
                 f"got samples of shape {shape[1:]}"
             )
         return (*(slice(None),) * axis, self.index)
-
-    def __repr__(self) -> str:
-        return f"Select({self.index}{'' if self.axis == 1 else f', axis={self.axis}'})"
 
 
 @final
@@ -221,13 +213,10 @@ class Rescale(Layer):
         y *= self.scale
         if self.offset:
             y += self.offset
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, ...) -> dx: (N, ...)."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         return dy * self.scale
-
-    def __repr__(self) -> str:
-        return f"Rescale({self.scale:.6g}{f', {self.offset:.6g}' if self.offset else ''})"

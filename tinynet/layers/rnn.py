@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.initializers import Initializer
 from tinynet.layers.recurrent import Recurrent, recurrent_uniform, tanh_slope
 from tinynet.parameter import Array
@@ -97,7 +97,3 @@ class RNN(Recurrent):
             da[t] *= dh
             np.matmul(w, da[t], out=dh)
         return da, da, [dh]
-
-    def _options(self) -> str:
-        kind = "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}"
-        return kind + super()._options()

@@ -1,15 +1,14 @@
 """Sequential chains layers: what one returns is what the next one takes."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, final, overload
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError, ShapeError
 from tinynet.layer import Layer
-from tinynet.layers.summary import steps, table
-from tinynet.parameter import Array
-from tinynet.shapes import ShapeError
+from tinynet.parameter import Array, Parameter
 
 
 @final
@@ -44,31 +43,31 @@ class Sequential(Layer):
             raise InputError("Sequential expects at least one layer, got an empty list")
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
-                mend = f": write {layer.__name__}()" if isinstance(layer, type) else ""
-                raise InputError(f"Sequential expects layers, got {layer!r} at {index}{mend}")
-        self._layers()  # Refuses an object that stands at two places.
+                hint = f": write {layer.__name__}()" if isinstance(layer, type) else ""
+                raise InputError(f"Sequential expects layers, got {layer!r} at {index}{hint}")
+        self.named_layers()  # Refuses an object that stands at two places.
         with_parameters = (i for i, layer in enumerate(self.layers) if layer.parameters())
         self._first_with_parameters = next(with_parameters, len(self.layers))
 
     def forward(self, x: Array) -> Array:
         """x: what the first layer takes -> y: what the last one returns."""
         if not self._checked:
-            self.check_before_first(x)
+            self.check_shapes(x)
         y = x
         for index, layer in enumerate(self.layers):
             y = self.at(index, layer, y)
         self._checked = True
-        self.remember(y, isinstance(x, np.ndarray) and x.dtype.kind == "f")
+        self.save_for_backward(y, isinstance(x, np.ndarray) and x.dtype.kind == "f")
         return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy: like y -> dx: like x, or None where x is of integers."""
-        dy, differentiable = self.recall(dy)
+        dy, differentiable = self.saved_for_backward(dy)
         return self._chain(dy, down_to_x=differentiable)
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx and what only dx would need."""
-        dy, _ = self.recall(dy)
+        dy, _ = self.saved_for_backward(dy)
         self._chain(dy, down_to_x=False)
 
     def summary(self, x_or_shape: Array | Sequence[int]) -> None:
@@ -90,7 +89,7 @@ class Sequential(Layer):
         [('0.0', Dense(4, 3), (8, 3)), ('0.1', ReLU(), (8, 3)), ('1', Dense(3, 2), (8, 2))]
         """
         with self.in_mode(training=False):
-            return steps(self, self.blank(x_or_shape))
+            return steps(self, self.example_input(x_or_shape))
 
     def _chain(self, dy: Array, *, down_to_x: bool) -> Array | None:
         stop = 0 if down_to_x else self._first_with_parameters
@@ -109,7 +108,7 @@ class Sequential(Layer):
         except InputError as error:
             if index and isinstance(error, ShapeError) and error.got == np.shape(value):
                 error.source = error.source or f" from layer {index}, {self.layers[index - 1]!r}"
-            error.add_place(f"layer {index + 1} of {len(self)}")
+            error.add_location(f"layer {index + 1} of {len(self)}")
             raise
 
     @overload
@@ -133,5 +132,50 @@ class Sequential(Layer):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __repr__(self) -> str:
-        return f"Sequential([{', '.join(map(repr, self.layers))}])"
+
+Step = tuple[str, Layer, Any]  # path, layer, y
+
+
+def table(taken: Sequence[Step], parameters: Sequence[Parameter]) -> str:
+    """A row for each (path, layer, y) of `Sequential.walk`, and the totals.
+
+    >>> from tinynet import Dense, ReLU, Sequential
+    >>> Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2, bias=False)]).summary((8, 4))
+    layer                          output shape  parameters
+    0.0  Dense(4, 3)               (8, 3)                15
+    0.1  ReLU()                    (8, 3)                 0
+    1    Dense(3, 2, bias=False)   (8, 2)                 6
+    total                                                21  (84 bytes)
+    """
+    rows = [
+        (path, f"{layer!r}", f"{np.shape(y)}", f"{_count(layer.parameters()):,}")
+        for path, layer, y in taken
+    ]
+    path, name, shape = (max(len(row[column]) for row in rows) for column in range(3))
+    shape = max(shape, len("output shape"))
+    left = path + 2 + name
+    total = f"{_count(parameters):,}"
+    size = f"{sum(parameter.value.nbytes for parameter in parameters):,} bytes"
+    lines = [
+        f"{'layer':{left}}   {'output shape':{shape}}  {'parameters':>10}",
+        *(f"{row[0]:{path}}  {row[1]:{name}}   {row[2]:{shape}}  {row[3]:>10}" for row in rows),
+        f"{'total':{left}}   {'':{shape}}  {total:>10}  ({size})",
+    ]
+    return "\n".join(lines)
+
+
+def steps(chain: Any, x: Any, prefix: str = "") -> list[Step]:
+    """What `Sequential.walk` returns, for the layers of a chain and of chains inside it."""
+    taken: list[Step] = []
+    for index, layer in enumerate(chain):
+        path = f"{prefix}{index}"
+        if isinstance(layer, type(chain)):
+            taken += chain.at(index, partial(steps, layer, prefix=f"{path}."), x)
+        else:
+            taken.append((path, layer, chain.at(index, layer, x)))
+        x = taken[-1][2]
+    return taken
+
+
+def _count(parameters: Sequence[Parameter]) -> int:
+    return sum(parameter.value.size for parameter in parameters)

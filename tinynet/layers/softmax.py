@@ -5,22 +5,11 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError, whole_number
+from tinynet.errors import InputError
+from tinynet.functional import largest_index, shifted, softmax, sum_along
 from tinynet.layer import Layer
 from tinynet.parameter import Array
-
-
-def softmax(logits: Array, axis: int = -1) -> Array:
-    """exp(zᵢ) / Σⱼ exp(zⱼ) along an axis, by default the last: numbers -> probabilities.
-
-    The largest z is taken off first, which changes nothing in the quotient and cannot overflow.
-
-    >>> softmax(np.array([0.0, np.log(3.0)]))
-    array([0.25, 0.75])
-    """
-    probabilities: Array = np.exp(_less_largest(logits, _top(logits, axis), axis))
-    probabilities /= _sum(probabilities, axis)
-    return probabilities
+from tinynet.validation import whole_number
 
 
 @final
@@ -47,18 +36,15 @@ class Softmax(Layer):
         """x: (..., C) -> y: (..., C)."""
         self.check_input(x, *_pattern(self.axis))
         y = softmax(x, self.axis)
-        self.remember(y, y.copy())
+        self.save_for_backward(y, y.copy())
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (..., C) -> dx: (..., C)."""
-        dy, s = self.recall(dy)
-        dy = dy - np.take_along_axis(dy, _top(s, self.axis), self.axis)
-        dx: Array = s * (dy - _sum(dy * s, self.axis))
+        dy, s = self.saved_for_backward(dy)
+        dy = dy - np.take_along_axis(dy, largest_index(s, self.axis), self.axis)
+        dx: Array = s * (dy - sum_along(dy * s, self.axis))
         return dx
-
-    def __repr__(self) -> str:
-        return f"Softmax({'' if self.axis == -1 else f'axis={self.axis}'})"
 
 
 @final
@@ -87,28 +73,25 @@ class LogSoftmax(Layer):
     def forward(self, x: Array) -> Array:
         """x: (..., C) -> y: (..., C)."""
         self.check_input(x, *_pattern(self.axis))
-        top = _top(x, self.axis)
-        shifted = _less_largest(x, top, self.axis)
-        s = np.exp(shifted)
+        top = largest_index(x, self.axis)
+        z = shifted(x, top, self.axis)
+        s = np.exp(z)
         # The largest term is 1. Kept apart from the rest it swallows none of them; `backward` does
         # without its s, which stays at 0.
         np.put_along_axis(s, top, 0, self.axis)
-        rest = _sum(s, self.axis)
+        rest = sum_along(s, self.axis)
         s /= 1 + rest
-        y: Array = shifted - np.log1p(rest)
-        self.remember(y, s, top)
+        y: Array = z - np.log1p(rest)
+        self.save_for_backward(y, s, top)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (..., C) -> dx: (..., C)."""
-        dy, s, top = self.recall(dy)
-        dx: Array = dy - s * _sum(dy, self.axis)
+        dy, s, top = self.saved_for_backward(dy)
+        dx: Array = dy - s * sum_along(dy, self.axis)
         np.put_along_axis(dx, top, 0, self.axis)
-        np.put_along_axis(dx, top, -_sum(dx, self.axis), self.axis)
+        np.put_along_axis(dx, top, -sum_along(dx, self.axis), self.axis)
         return dx
-
-    def __repr__(self) -> str:
-        return f"LogSoftmax({'' if self.axis == -1 else f'axis={self.axis}'})"
 
 
 def _axis(who: str, axis: int) -> int:
@@ -124,20 +107,3 @@ def _pattern(axis: int) -> tuple[str | EllipsisType, ...]:
     if axis < 0:
         return (..., "C", *["any"] * (-axis - 1))
     return (*["any"] * axis, "C", ...)
-
-
-def _top(x: Array, axis: int) -> Array:
-    """The place of the largest entry along the axis; of no entries, no place."""
-    return x.argmax(axis, keepdims=True) if x.shape[axis] else np.zeros(x.shape, np.intp)
-
-
-def _less_largest(x: Array, top: Array, axis: int) -> Array:
-    with np.errstate(over="ignore"):  # Too far below to be a float is -inf, of which exp makes 0.
-        shifted: Array = x - np.take_along_axis(x, top, axis)
-    return shifted
-
-
-def _sum(x: Array, axis: int) -> Array:
-    """The sum along the axis, which stays. Not in float32: many classes would lose digits."""
-    total: Array = x.sum(axis=axis, keepdims=True, dtype=np.float64)
-    return total.astype(x.dtype)

@@ -6,15 +6,15 @@ from typing import Literal, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, finite_number, whole_number
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.layers.activation import GELU
+from tinynet.layers.activation import GELU, ReLU
 from tinynet.layers.attention import MultiHeadAttention, check_padding_mask, head_sizes
 from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.normalization import LayerNorm
-from tinynet.layers.rectifier import ReLU
 from tinynet.parameter import Array
+from tinynet.validation import finite_number, whole_number
 
 
 @final
@@ -69,23 +69,24 @@ class TransformerBlock(Layer):
         self.embed_dim, self.num_heads = e, _ = head_sizes(who, embed_dim, num_heads)
         width = 4 * e if dim_feedforward is None else dim_feedforward
         self.dim_feedforward = whole_number(who, "dim_feedforward", width)
-        self.rate = finite_number(who, "dropout", dropout, at_least=0, below=1)
+        self.dropout = finite_number(who, "dropout", dropout, at_least=0, below=1)
         if activation not in ("gelu", "relu"):
             raise InputError(f'{who} expects activation to be "gelu" or "relu", got {activation!r}')
+        self.activation, self.causal = activation, bool(causal)
         self.norm_first = bool(norm_first)
         rng = np.random.default_rng(rng)
 
         self.norm1 = LayerNorm(e)
         self.self_attn = MultiHeadAttention(
-            e, self.num_heads, dropout=self.rate, causal=causal, rng=rng
+            e, self.num_heads, dropout=self.dropout, causal=causal, rng=rng
         )
-        self.dropout1 = Dropout(self.rate, rng=rng)
+        self.dropout1 = Dropout(self.dropout, rng=rng)
         self.norm2 = LayerNorm(e)
         self.linear1 = Dense(e, self.dim_feedforward, rng=rng)
-        self.activation: Layer = GELU() if activation == "gelu" else ReLU()
-        self.dropout = Dropout(self.rate, rng=rng)
+        self.hidden_activation: Layer = GELU() if activation == "gelu" else ReLU()
+        self.hidden_dropout = Dropout(self.dropout, rng=rng)
         self.linear2 = Dense(self.dim_feedforward, e, rng=rng)
-        self.dropout2 = Dropout(self.rate, rng=rng)
+        self.dropout2 = Dropout(self.dropout, rng=rng)
 
     def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
         """x: (N, T, E), padding_mask: (N, T) -> y: (N, T, E)."""
@@ -99,12 +100,12 @@ class TransformerBlock(Layer):
         else:
             h = self.norm1(x + self._attention(x, padding_mask))
             y = self.norm2(h + self._feed_forward(h))
-        self.remember(y)
+        self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, T, E) -> dx: (N, T, E)."""
-        (dy,) = self.recall(dy)
+        (dy,) = self.saved_for_backward(dy)
         dx: Array
         if self.norm_first:
             dh = dy + self.norm2.backward(self._feed_forward_backward(dy))
@@ -125,24 +126,12 @@ class TransformerBlock(Layer):
         return dx
 
     def _feed_forward(self, h: Array) -> Array:
-        inside = self.dropout(self.activation(self.linear1(h)))
+        inside = self.hidden_dropout(self.hidden_activation(self.linear1(h)))
         y: Array = self.dropout2(self.linear2(inside))
         return y
 
     def _feed_forward_backward(self, dy: Array) -> Array:
         dinside = self.linear2.backward(self.dropout2.backward(dy))
-        return self.linear1.backward(self.activation.backward(self.dropout.backward(dinside)))
-
-    def __repr__(self) -> str:
-        given = [f"{self.embed_dim}, {self.num_heads}"]
-        if self.dim_feedforward != 4 * self.embed_dim:
-            given.append(f"dim_feedforward={self.dim_feedforward}")
-        if self.rate:
-            given.append(f"dropout={self.rate:.6g}")
-        if self.self_attn.causal:
-            given.append("causal=True")
-        if not self.norm_first:
-            given.append("norm_first=False")
-        if isinstance(self.activation, ReLU):
-            given.append('activation="relu"')
-        return f"TransformerBlock({', '.join(given)})"
+        return self.linear1.backward(
+            self.hidden_activation.backward(self.hidden_dropout.backward(dinside))
+        )

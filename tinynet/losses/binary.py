@@ -5,10 +5,9 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.losses.settings import call, demand_reduction, factors
-from tinynet.losses.targets import check_same_shape
+from tinynet.losses.targets import check_reduction, check_same_shape, factors
 from tinynet.parameter import Array
 
 
@@ -45,7 +44,7 @@ class BinaryCrossEntropy(Layer):
     ) -> None:
         self.weight = factors("BinaryCrossEntropy", "weight", weight)
         self.pos_weight = factors("BinaryCrossEntropy", "pos_weight", pos_weight)
-        self.reduction = demand_reduction("BinaryCrossEntropy", reduction)
+        self.reduction = check_reduction("BinaryCrossEntropy", reduction)
 
     def forward(self, logits: Array, targets: Array) -> float:
         """logits: (N, ...), targets: (N, ...) -> the loss."""
@@ -69,12 +68,12 @@ class BinaryCrossEntropy(Layer):
         dlogits = no * np.where(negative, small, large) - yes * np.where(negative, large, small)
         dlogits *= 1 / size
         loss = float(losses.sum(dtype=np.float64)) / size
-        self.remember(loss, dlogits)
+        self.save_for_backward(loss, dlogits)
         return loss
 
     def backward(self) -> Array:
         """Returns dlogits: (N, ...)."""
-        _, dlogits = self.recall(1.0)
+        _, dlogits = self.saved_for_backward()
         result: Array = dlogits
         return result
 
@@ -92,13 +91,10 @@ class BinaryCrossEntropy(Layer):
             wrong = ~((targets >= 0) & (targets <= 1))
             at = tuple(map(int, np.argwhere(wrong)[0]))
             signs = ((targets == 1) | (targets == -1)).all()
-            mend = "; (targets + 1) / 2 makes 0 and 1 of -1 and +1" if signs else ""
+            hint = "; (targets + 1) / 2 makes 0 and 1 of -1 and +1" if signs else ""
             raise InputError(
-                f"{self!r} expects targets from 0 to 1, got {targets[at]} at index {at}{mend}"
+                f"{self!r} expects targets from 0 to 1, got {targets[at]} at index {at}{hint}"
             )
-
-    def __repr__(self) -> str:
-        return call(self)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -6,11 +6,10 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinynet.arguments import finite_number, whole_number
 from tinynet.layer import Layer
-from tinynet.losses.settings import call, class_weight, demand_reduction
-from tinynet.losses.targets import check_class_targets
+from tinynet.losses.targets import check_class_targets, check_reduction, class_weight
 from tinynet.parameter import Array
+from tinynet.validation import finite_number, whole_number
 
 
 @final
@@ -50,7 +49,7 @@ class SoftmaxCrossEntropy(Layer):
         who = "SoftmaxCrossEntropy"
         self.weight = class_weight(who, weight)
         self.ignore_index = whole_number(who, "ignore_index", ignore_index, at_least=-(2**31))
-        self.reduction = demand_reduction(who, reduction)
+        self.reduction = check_reduction(who, reduction)
         smoothing = finite_number(who, "label_smoothing", label_smoothing, at_least=0, at_most=1)
         self.label_smoothing = smoothing
 
@@ -93,12 +92,12 @@ class SoftmaxCrossEntropy(Layer):
         divisor = divisor if self.reduction == "mean" else 1.0
         dlogits /= divisor
         loss = float(losses.sum(dtype=np.float64)) / divisor
-        self.remember(loss, dlogits.reshape(logits.shape))
+        self.save_for_backward(loss, dlogits.reshape(logits.shape))
         return loss
 
     def backward(self) -> Array:
         """Returns dlogits: (N, ..., C)."""
-        _, dlogits = self.recall(1.0)
+        _, dlogits = self.saved_for_backward()
         result: Array = dlogits
         return result
 
@@ -126,9 +125,6 @@ class SoftmaxCrossEntropy(Layer):
         labels = np.where(ignored, 0, labels)
         counts = np.where(ignored, 0.0, 1.0 if self.weight is None else self.weight[labels])
         return labels, counts, float(counts.sum()) or math.inf  # of nothing the mean is 0
-
-    def __repr__(self) -> str:
-        return call(self)
 
 
 def _times(weight: Array, surprise: Array) -> Array:

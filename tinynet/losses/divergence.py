@@ -4,11 +4,11 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.losses.settings import call, demand_reduction, one_of
-from tinynet.losses.targets import ROUNDING, check_same_shape
+from tinynet.losses.targets import ROUNDING, check_reduction, check_same_shape
 from tinynet.parameter import Array
+from tinynet.validation import one_of
 
 
 @final
@@ -38,7 +38,7 @@ class KLDivergence(Layer):
     """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        self.reduction = demand_reduction("KLDivergence", reduction)
+        self.reduction = check_reduction("KLDivergence", reduction)
         self.log_target = one_of("KLDivergence", "log_target", log_target, (True, False))
 
     def forward(self, prediction: Array, targets: Array) -> float:
@@ -53,12 +53,12 @@ class KLDivergence(Layer):
         size = len(prediction) if self.reduction == "mean" else 1
         gap = np.subtract(log_t, prediction, where=t > 0, out=np.zeros_like(t))
         loss = float((t * gap).sum()) / size
-        self.remember(loss, (t / -size).astype(prediction.dtype))
+        self.save_for_backward(loss, (t / -size).astype(prediction.dtype))
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, dprediction = self.recall(1.0)
+        _, dprediction = self.saved_for_backward()
         result: Array = dprediction
         return result
 
@@ -66,15 +66,12 @@ class KLDivergence(Layer):
         check_same_shape(self, prediction, targets)
         if self.log_target:
             wrong, wanted = ~(targets <= ROUNDING), "logarithms of probabilities, at most 0"
-            mend = "; log_target=False takes probabilities"
+            hint = "; log_target=False takes probabilities"
         else:
             wrong, wanted = ~(targets >= 0), "probabilities, at least 0"
-            mend = "; log_target=True takes their logarithms"
+            hint = "; log_target=True takes their logarithms"
         if wrong.any():
             at = tuple(map(int, np.argwhere(wrong)[0]))
             raise InputError(
-                f"{self!r} expects targets to be {wanted}, got {targets[at]} at index {at}{mend}"
+                f"{self!r} expects targets to be {wanted}, got {targets[at]} at index {at}{hint}"
             )
-
-    def __repr__(self) -> str:
-        return call(self)

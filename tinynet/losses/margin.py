@@ -5,11 +5,15 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynet.arguments import finite_number
 from tinynet.layer import Layer
-from tinynet.losses.settings import call, class_weight, demand_reduction, one_of
-from tinynet.losses.targets import check_labels, check_logits
+from tinynet.losses.targets import (
+    check_labels,
+    check_logits,
+    check_reduction,
+    class_weight,
+)
 from tinynet.parameter import Array
+from tinynet.validation import finite_number, one_of
 
 
 @final
@@ -47,7 +51,7 @@ class Hinge(Layer):
         self.margin = finite_number("Hinge", "margin", margin)
         self.p = one_of("Hinge", "p", p, (1, 2))
         self.weight = class_weight("Hinge", weight)
-        self.reduction = demand_reduction("Hinge", reduction)
+        self.reduction = check_reduction("Hinge", reduction)
 
     def forward(self, logits: Array, targets: Array) -> float:
         """logits: (N, C), targets: (N,) -> the loss."""
@@ -66,14 +70,11 @@ class Hinge(Layer):
         dlogits *= (counts / size)[:, None].astype(logits.dtype)
         dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
         loss: float = float(losses.sum(axis=1, dtype=np.float64) @ counts) / size
-        self.remember(loss, dlogits)
+        self.save_for_backward(loss, dlogits)
         return loss
 
     def backward(self) -> Array:
         """Returns dlogits: (N, C)."""
-        _, dlogits = self.recall(1.0)
+        _, dlogits = self.saved_for_backward()
         result: Array = dlogits
         return result
-
-    def __repr__(self) -> str:
-        return call(self)

@@ -4,11 +4,11 @@ from typing import final
 
 import numpy as np
 
-from tinynet.arguments import InputError, finite_number
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.losses.settings import call, demand_reduction
-from tinynet.losses.targets import check_same_shape
+from tinynet.losses.targets import check_reduction, check_same_shape
 from tinynet.parameter import Array
+from tinynet.validation import finite_number
 
 
 @final
@@ -35,7 +35,7 @@ class MeanSquaredError(Layer):
     """
 
     def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = demand_reduction("MeanSquaredError", reduction)
+        self.reduction = check_reduction("MeanSquaredError", reduction)
 
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
@@ -44,18 +44,15 @@ class MeanSquaredError(Layer):
         size = difference.size if self.reduction == "mean" else 1
         # Squares and sum in float64: a mean over many entries keeps the digits of its terms.
         loss = float(np.square(difference, dtype=np.float64).sum()) / size
-        self.remember(loss, difference, size, prediction.dtype)
+        self.save_for_backward(loss, difference, size, prediction.dtype)
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, difference, size, dtype = self.recall(1.0)
+        _, difference, size, dtype = self.saved_for_backward()
         # Targets of more digits make a difference of more digits.
         dprediction: Array = (difference * (2 / size)).astype(dtype, copy=False)
         return dprediction
-
-    def __repr__(self) -> str:
-        return call(self)
 
 
 @final
@@ -78,7 +75,7 @@ class MeanAbsoluteError(Layer):
     """
 
     def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = demand_reduction("MeanAbsoluteError", reduction)
+        self.reduction = check_reduction("MeanAbsoluteError", reduction)
 
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
@@ -86,17 +83,14 @@ class MeanAbsoluteError(Layer):
         difference = prediction - targets
         size = difference.size if self.reduction == "mean" else 1
         loss = float(np.abs(difference).sum(dtype=np.float64)) / size
-        self.remember(loss, difference, size, prediction.dtype)
+        self.save_for_backward(loss, difference, size, prediction.dtype)
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, difference, size, dtype = self.recall(1.0)
+        _, difference, size, dtype = self.saved_for_backward()
         dprediction: Array = (np.sign(difference) * (1 / size)).astype(dtype, copy=False)
         return dprediction
-
-    def __repr__(self) -> str:
-        return call(self)
 
 
 @final
@@ -128,7 +122,7 @@ class Huber(Layer):
             raise InputError(
                 "Huber expects delta to be above 0, got 0; MeanAbsoluteError has no round bottom"
             )
-        self.reduction = demand_reduction("Huber", reduction)
+        self.reduction = check_reduction("Huber", reduction)
 
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
@@ -139,14 +133,11 @@ class Huber(Layer):
         # One formula for both: slope · (d - slope / 2), in float64 as for the squares.
         terms = np.multiply(slope, difference - slope / 2, dtype=np.float64)
         loss = float(terms.sum()) / size
-        self.remember(loss, slope, size, prediction.dtype)
+        self.save_for_backward(loss, slope, size, prediction.dtype)
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, slope, size, dtype = self.recall(1.0)
+        _, slope, size, dtype = self.saved_for_backward()
         dprediction: Array = (slope * (1 / size)).astype(dtype, copy=False)
         return dprediction
-
-    def __repr__(self) -> str:
-        return call(self)

@@ -1,13 +1,15 @@
 """Targets are checked before a loss is made of them: a sentence names the slip that is likely."""
 
 from types import EllipsisType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.validation import one_of
 
 ROUNDING = 1e-3  # how far the sum of a row of probabilities may be from 1
 
@@ -66,11 +68,11 @@ def check_labels(
         ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
         wrong = ~ignored & ((labels < 0) | (labels >= classes))
         if wrong.any():
-            mend = _label_range_mend(labels[~ignored], classes)
+            hint = _label_range_hint(labels[~ignored], classes)
             at, place = _first(wrong)
             raise InputError(
                 f"{loss!r} expects labels from 0 to {classes - 1}, "
-                f"got {labels[at]} at index {place}{mend}"
+                f"got {labels[at]} at index {place}{hint}"
             )
     return low, high
 
@@ -85,12 +87,12 @@ def check_same_shape(
     loss.check_input(targets, ..., name="targets", integers=True)
     if targets.shape != prediction.shape:
         wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
-        mend = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
-        if name == "logits" and targets.shape == prediction.shape[:-1] and not mend:
-            mend = "; SoftmaxCrossEntropy takes labels"
+        hint = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
+        if name == "logits" and targets.shape == prediction.shape[:-1] and not hint:
+            hint = "; SoftmaxCrossEntropy takes labels"
         raise InputError(
             f"{loss!r} expects targets of the shape of the {name}, {prediction.shape}, "
-            f"got {targets.shape}{mend}"
+            f"got {targets.shape}{hint}"
         )
 
 
@@ -109,14 +111,14 @@ def _check_rows(loss: Layer, rows: Array, shape: Shape) -> None:
 def _refuse_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
     loss.check_input(labels, ..., name="labels", integers=True)
     if labels.shape != shape[:-1]:
-        mend = _label_shape_mend(labels.shape, shape)
-        raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{mend}")
+        hint = _label_shape_hint(labels.shape, shape)
+        raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{hint}")
     whole = labels.dtype.kind == "b" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
-    mend = "; labels.astype(int) makes integers of them" if whole else ""
-    raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{mend}")
+    hint = "; labels.astype(int) makes integers of them" if whole else ""
+    raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{hint}")
 
 
-def _label_shape_mend(came: Shape, logits: Shape) -> str:
+def _label_shape_hint(came: Shape, logits: Shape) -> str:
     wanted = logits[:-1]
     if came == logits:
         return "; labels.argmax(axis=-1) makes labels of one-hot rows"
@@ -127,7 +129,7 @@ def _label_shape_mend(came: Shape, logits: Shape) -> str:
     return ""
 
 
-def _label_range_mend(labels: Array, classes: int) -> str:
+def _label_range_hint(labels: Array, classes: int) -> str:
     if classes == 1:
         return ONE_COLUMN
     if labels.min() >= 1 and labels.max() == classes:
@@ -139,3 +141,41 @@ def _first(wrong: Array) -> tuple[Shape, int | Shape]:
     """The index of the first True, and how to say it."""
     at = tuple(map(int, np.argwhere(wrong)[0]))
     return at, at[0] if len(at) == 1 else at
+
+
+def check_reduction(who: str, value: Any) -> str:
+    """Returns `value`, how the terms of a loss become one number, if it is "mean" or "sum"."""
+    return str(one_of(who, "reduction", value, ("mean", "sum")))
+
+
+def factors(who: str, name: str, value: ArrayLike | None) -> Array | None:
+    """Returns `value` as an array of floats, or None as it is; refuses what is not >= 0.
+
+    >>> factors("BinaryCrossEntropy", "pos_weight", [2, -1])
+    Traceback (most recent call last):
+    tinynet.errors.InputError: BinaryCrossEntropy expects pos_weight to be finite numbers >= 0, \
+got -1.0 at index (1,)
+    """
+    if value is None:
+        return None
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{who} expects {name} to be numbers, got {value!r:.60}") from error
+    wrong = ~(np.isfinite(array) & (array >= 0))
+    if wrong.any():
+        at = tuple(map(int, np.argwhere(wrong)[0]))
+        raise InputError(
+            f"{who} expects {name} to be finite numbers >= 0, got {array[at]} at index {at}"
+        )
+    return array
+
+
+def class_weight(who: str, value: ArrayLike | None) -> Array | None:
+    """As `factors`, one for each class."""
+    array = factors(who, "weight", value)
+    if array is not None and (array.ndim != 1 or not array.size):
+        raise InputError(
+            f"{who} expects weight to have one number for each class, got the shape {array.shape}"
+        )
+    return array

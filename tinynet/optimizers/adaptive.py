@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.optimizers.optimizer import Optimizer, Slots
 from tinynet.parameter import Array, Parameter
 

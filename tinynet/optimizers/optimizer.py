@@ -10,10 +10,12 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from tinynet.arguments import InputError, finite_number, whole_number
+from tinynet.errors import InputError
+from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array, Parameter
-from tinynet.schedules import Schedule
-from tinynet.state import Restore, State, demand_array, demand_keys
+from tinynet.saving.state import State, check_array, check_keys, load_arrays
+from tinynet.signature import constructor_call
+from tinynet.validation import finite_number, whole_number
 
 Rule = Callable[[str, Parameter], Mapping[str, float]]
 Slots = dict[str, Array]
@@ -75,7 +77,7 @@ class Optimizer(ABC):
         rule: Rule | None = None,
     ) -> None:
         self.names, self.parameters = _named(type(self).__name__, parameters)
-        self.learning_rate = learning_rate
+        self.learning_rate, self.rule = learning_rate, rule
         self.l2, self.weight_decay = l2, weight_decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.steps = 0  # done so far
@@ -124,11 +126,11 @@ class Optimizer(ABC):
         """The parameters with their names, which are their places where none were given."""
         return list(zip(self.names, self.parameters, strict=True))
 
-    def state(self) -> State:
+    def state_dict(self) -> State:
         """Slots, steps and settings, and where a schedule stands: the arrays themselves."""
         rate: Any = self.learning_rate
         if callable(rate):
-            rate = rate.state() if isinstance(rate, Schedule) else None
+            rate = rate.state_dict() if isinstance(rate, Schedule) else None
         return {
             "kind": type(self).__name__,
             "steps": self.steps,
@@ -137,53 +139,42 @@ class Optimizer(ABC):
             "slots": dict(zip(self.names, self._slots, strict=True)),
         }
 
-    def restoring(self, state: Any) -> Restore:
-        """Validates a `state` and returns what takes it over.
-
-        Raises:
-            InputError: it is of another kind of optimizer, or of other parameters.
-        """
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state is of this kind of optimizer and these parameters."""
         who = type(self).__name__
-        demand_keys(who, state, ("kind", "steps", "learning_rate", "settings", "slots"))
+        check_keys(who, state, ("kind", "steps", "learning_rate", "settings", "slots"))
         if state["kind"] != who:
             raise InputError(f"{who} expects the state of a {who}, got that of {state['kind']}")
-        steps = whole_number(who, "steps", state["steps"], at_least=0)
-        demand_keys(who, state["settings"], self.settings)
-        settings = {n: self._valid(n, value) for n, value in state["settings"].items()}
-        restore_rate = self._restoring_rate(state["learning_rate"])
-        demand_keys(who, state["slots"], self.names)
-        pairs = []
-        for name, own in zip(self.names, self._slots, strict=True):
-            demand_keys(f"{who}, {name},", state["slots"][name], own)
-            for slot, array in own.items():
-                came = state["slots"][name][slot]
-                demand_array(f"{who}, {slot} of {name},", came, array.shape, array.dtype)
-                pairs.append((array, came))
-
-        def restore() -> None:
-            self.steps = steps
-            for name, value in settings.items():
-                setattr(self, name, value)
-            restore_rate()
-            for array, came in pairs:
-                array[...] = came
-
-        return restore
-
-    def _restoring_rate(self, state: Any) -> Restore:
-        rate = self.learning_rate
+        whole_number(who, "steps", state["steps"], at_least=0)
+        check_keys(who, state["settings"], self.settings)
+        for name, value in state["settings"].items():
+            self._valid(name, value)
+        rate, rate_state = self.learning_rate, state["learning_rate"]
         if isinstance(rate, Schedule):
-            return rate.restoring(state)
-        if callable(rate):
-            if state is not None:
-                raise InputError(f"{self!r} expects no state of {rate!r}, got {state!r:.60}")
-            return lambda: None
-        came = self._valid("learning_rate", state)
+            rate.check_state_dict(rate_state)
+        elif not callable(rate):
+            self._valid("learning_rate", rate_state)
+        elif rate_state is not None:
+            raise InputError(f"{self!r} expects no state of {rate!r}, got {rate_state!r:.60}")
+        check_keys(who, state["slots"], self.names)
+        for name, own in zip(self.names, self._slots, strict=True):
+            check_keys(f"{who}, {name},", state["slots"][name], own)
+            for slot, array in own.items():
+                got = state["slots"][name][slot]
+                check_array(f"{who}, {slot} of {name},", got, array.shape, array.dtype)
 
-        def restore() -> None:
-            self.learning_rate = came
-
-        return restore
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state; of a schedule, from where it was."""
+        self.check_state_dict(state)
+        self.steps = state["steps"]
+        for name, value in state["settings"].items():
+            setattr(self, name, value)
+        if isinstance(self.learning_rate, Schedule):
+            self.learning_rate.load_state_dict(state["learning_rate"])
+        elif not callable(self.learning_rate):
+            self.learning_rate = state["learning_rate"]
+        for name, own in zip(self.names, self._slots, strict=True):
+            load_arrays(own, state["slots"][name])
 
     def _valid(self, name: str, value: Any) -> Any:
         """A setting as it has to be: each of them, when it is set."""
@@ -244,10 +235,7 @@ class Optimizer(ABC):
         return clipped
 
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in ("learning_rate", *self.settings)}
-        # Of those that every optimizer has, only what is turned on.
-        inside = (f"{n}={v!r}" for n, v in given.items() if v or n not in Optimizer.settings)
-        return f"{type(self).__name__}({len(self.parameters)} parameters, {', '.join(inside)})"
+        return constructor_call(self) or object.__repr__(self)
 
 
 def _named(who: str, parameters: Any) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:

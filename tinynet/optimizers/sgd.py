@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.optimizers.optimizer import Optimizer, Slots
 from tinynet.parameter import Array, Parameter
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.layers import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from tinynet.arguments import InputError, whole_number
+from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.layers import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, panels
+from tinynet.validation import whole_number
 
 BINS = 51  # an odd number: a value that is alone has a bar around it
 
@@ -84,7 +85,7 @@ def activation_histograms(model: Sequential, x: Array) -> Figure:
     who = "activation_histograms"
     if not isinstance(model, Sequential):
         raise InputError(f"{who} expects a Sequential, got {model!r}")
-    _demand_samples(who, x)
+    _check_samples(who, x)
     steps = copy.deepcopy(model).walk(x)
     figure, axes = panels(len(steps), columns=3 if len(steps) <= 9 else 4, size=(3.2, 2.2))
     for axis, (path, layer, y) in zip(axes, steps, strict=True):
@@ -116,7 +117,7 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
     >>> plt.close(figure)
     """
     who = "gradient_histograms"
-    _demand_samples(who, x)
+    _check_samples(who, x)
     model, loss = copy.deepcopy((model, loss))
     named = model.named_parameters()
     if not named:
@@ -144,7 +145,7 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
     return figure
 
 
-def _demand_samples(who: str, x: Array) -> None:
+def _check_samples(who: str, x: Array) -> None:
     if not isinstance(x, np.ndarray) or x.ndim == 0 or x.size == 0:
         came = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
         raise InputError(f"{who} expects x to be an array of one sample or more, got {came}")

@@ -11,9 +11,10 @@ from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tinynet.arguments import InputError, whole_number
+from tinynet.errors import InputError
 from tinynet.parameter import Array
-from tinynet.plots.style import BLUE, VERMILION, class_names, demand_array, ink, one_of_each
+from tinynet.plots.style import BLUE, VERMILION, check_array, class_names, ink, one_of_each
+from tinynet.validation import whole_number
 
 MANY = 20  # classes: beyond them there is no room for numbers in the cells
 
@@ -33,9 +34,9 @@ def confusion_matrix(counts: Array, *, names: Sequence[str] | None = None) -> Fi
     >>> plt.close(figure)
     """
     who = "confusion_matrix"
-    demand_array(who, "counts", counts, "C", "C", kind="i")
+    check_array(who, "counts", counts, "C", "C", kind="i")
     classes = len(counts)
-    demand_array(who, "counts", counts, classes, classes)
+    check_array(who, "counts", counts, classes, classes)
     if counts.min() < 0:
         raise InputError(f"{who} expects counts >= 0, got {counts.min()}")
     names = class_names(who, names, classes)

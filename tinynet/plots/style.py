@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.parameter import Array
 
 # Two of the colours of Okabe and Ito, which colour-blind people tell apart. In grey they look much
@@ -53,14 +53,14 @@ def ink(red: float, green: float, blue: float) -> str:
     return "black" if luminance > 0.179 else "white"
 
 
-def demand_array(who: str, name: str, value: Any, *shape: int | str, kind: str = "n") -> None:
+def check_array(who: str, name: str, value: Any, *shape: int | str, kind: str = "n") -> None:
     """Refuses what is no array of `shape`, where a letter stands for any size from 1 on.
 
     `kind` is i for integers, f for floats, n for any numbers.
 
-    >>> demand_array("histogram", "x", np.zeros(3), "N", 2)
+    >>> check_array("histogram", "x", np.zeros(3), "N", 2)
     Traceback (most recent call last):
-    tinynet.arguments.InputError: histogram expects x of shape (N, 2), got (3,)
+    tinynet.errors.InputError: histogram expects x of shape (N, 2), got (3,)
     """
     if not isinstance(value, np.ndarray):
         raise InputError(f"{who} expects {name} to be a NumPy array, got {type(value).__name__}")
@@ -91,14 +91,14 @@ def class_names(who: str, names: Sequence[str] | None, classes: int) -> list[str
 def one_of_each(who: str, images: Array, labels: Array, probabilities: Array) -> None:
     """Refuses images, labels and probabilities that do not belong together."""
     colours = (3,) if getattr(images, "ndim", 3) == 4 else ()
-    demand_array(who, "images", images, "N", "H", "W", *colours)
+    check_array(who, "images", images, "N", "H", "W", *colours)
     if not np.isfinite(images).all():
         raise InputError(f"{who} expects finite images, got some with nan or infinity")
     n = len(images)
-    demand_array(who, "labels", labels, n, kind="i")
-    demand_array(who, "probabilities", probabilities, n, "C", kind="f")
+    check_array(who, "labels", labels, n, kind="i")
+    check_array(who, "probabilities", probabilities, n, "C", kind="f")
     classes = probabilities.shape[1]
-    demand_labels(who, labels, classes)
+    check_labels(who, labels, classes)
     # Written so that NaN is refused, too.
     good = (probabilities >= 0) & (probabilities <= 1 + 1e-6)
     if not good.all():
@@ -109,7 +109,7 @@ def one_of_each(who: str, images: Array, labels: Array, probabilities: Array) ->
         )
 
 
-def demand_labels(who: str, labels: Array, classes: int) -> None:
+def check_labels(who: str, labels: Array, classes: int) -> None:
     """Refuses labels beyond 0..classes - 1."""
     outside = (labels < 0) | (labels >= classes)
     if outside.any():

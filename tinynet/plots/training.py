@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tinynet.arguments import InputError
+from tinynet.errors import InputError
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY, VERMILION, panels
 

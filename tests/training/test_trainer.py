@@ -1,0 +1,620 @@
+"""The loop, held against one that is written by hand."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from resume_run import digest, make_data, make_model, make_trainer
+
+from tinynet import (
+    SGD,
+    Accuracy,
+    Array,
+    ConfusionMatrix,
+    Dense,
+    DivergenceError,
+    Dropout,
+    InputError,
+    Layer,
+    MeanSquaredError,
+    Parameter,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    TopKAccuracy,
+    Trainer,
+)
+from tinynet.callbacks import Callback, Checkpoint, CSVLog
+from tinynet.datasets.batches import Batches
+from tinynet.health import Findings, preflight
+from tinynet.optimizers.schedules import Cosine, OnPlateau, Schedule
+from tinynet.training.metrics import Metric
+
+X, Y = make_data()  # 50 samples: with batch_size=20 the last batch has half the size
+X_TEST, Y_TEST = make_data(30, seed=2)
+
+
+def trainer_of(model: Layer, rate: Any = 0.1, **settings: Any) -> Trainer:
+    optimizer = SGD(model.parameters(), rate, momentum=0.9)
+    return Trainer(model, SoftmaxCrossEntropy(), optimizer, **settings)
+
+
+def weights(trainer: Trainer) -> list[bytes]:
+    return [parameter.value.tobytes() for parameter in trainer.model.parameters()]
+
+
+class Each(Callback):
+    """Does something at every step, behind all others, and counts them."""
+
+    runs_last = True
+
+    def __init__(self, do: Callable[[Trainer], object]) -> None:
+        self.do, self.calls = do, 0
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.calls += 1
+        self.do(trainer)
+
+
+def stop_at(step: int) -> Each:
+    return Each(lambda trainer: trainer.stop() if trainer.step == step else None)
+
+
+class TestAgainstALoopByHand:
+    def test_weights_and_figures_are_the_same_to_the_last_bit(self) -> None:
+        rate = Cosine(0.1, steps=9)
+        trainer = trainer_of(make_model(), rate, metrics=[Accuracy()], seed=7)
+        trainer.optimizer.clip_norm = 0.5
+        history = trainer.fit(X, Y, epochs=3, batch_size=20, validation=(X_TEST, Y_TEST))
+
+        model, loss = make_model(), SoftmaxCrossEntropy()
+        optimizer = SGD(model.parameters(), rate, momentum=0.9, clip_norm=0.5)
+        batches = Batches(X, Y, 20, seed=7)
+        losses, norms, rows = [], [], []
+        for epoch in range(3):
+            loss_sum, right = 0.0, 0
+            for x, y in batches.epoch(epoch):
+                logits = model(x)
+                losses.append(loss(logits, y))
+                loss_sum += losses[-1] * len(x)
+                right += int((logits.argmax(axis=1) == y).sum())
+                model.backward(loss.backward())
+                optimizer.step()
+                norms.append(optimizer.gradient_norm)
+            model.eval()
+            logits = model(X_TEST)
+            held_out = loss(logits, Y_TEST), (logits.argmax(axis=1) == Y_TEST).mean()
+            model.train()
+            rows.append([loss_sum / 50, right / 50, rate(3 * epoch + 2), *held_out])
+
+        assert weights(trainer) == [p.value.tobytes() for p in model.parameters()]
+        assert history is trainer.history
+        assert {name: list(column) for name, column in history.steps.items()} == {
+            "loss": losses,
+            "learning_rate": [rate(step) for step in range(9)],
+            "gradient_norm": norms,
+        }
+        names = ["loss", "accuracy", "learning_rate", "validation_loss", "validation_accuracy"]
+        assert trainer.metric_names == tuple(names)
+        assert list(history.epochs) == names
+        assert list(map(list, zip(*history.epochs.values(), strict=True))) == rows
+        assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (3, 9, 3)
+        assert trainer.last_metrics == history.last
+
+    def test_another_seed_is_another_order(self) -> None:
+        ends = []
+        for seed in (0, 0, 1):
+            trainer = trainer_of(make_model(), seed=seed)
+            trainer.fit(X, Y, epochs=1, batch_size=20)
+            ends.append(weights(trainer))
+        assert ends[0] == ends[1] != ends[2]
+
+    def test_a_transform_is_learned_from_in_place_of_the_data(self) -> None:
+        def noise(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+            return x + rng.standard_normal(x.shape).astype(np.float32), y
+
+        trainer = trainer_of(make_model(), seed=7)
+        trainer.fit(X, Y, epochs=2, batch_size=20, transform=noise, validation=(X, Y))
+        model, loss = make_model(), SoftmaxCrossEntropy()
+        optimizer = SGD(model.parameters(), 0.1, momentum=0.9)
+        batches = Batches(X, Y, 20, seed=7, transform=noise)
+        for epoch in range(2):
+            for x, y in batches.epoch(epoch):
+                loss(model(x), y)
+                model.backward(loss.backward())
+                optimizer.step()
+        assert weights(trainer) == [p.value.tobytes() for p in model.parameters()]
+        held_out = loss(model.eval()(X), Y)  # which is not transformed
+        assert trainer.history.last["validation_loss"] == held_out
+
+    def test_a_schedule_is_told_the_figures_of_each_epoch(self) -> None:
+        told = []
+
+        class Told(Schedule):
+            def __call__(self, step: int) -> float:  # noqa: ARG002
+                return 0.1
+
+            def observe(self, figures: Any) -> None:
+                told.append(dict(figures))
+
+        trainer = trainer_of(make_model(), Told())
+        trainer.fit(X, Y, epochs=2, batch_size=20, validation=(X_TEST, Y_TEST))
+        columns = trainer.history.epochs
+        assert told == [{name: columns[name][row] for name in columns} for row in (0, 1)]
+
+    def test_a_plateau_lowers_the_rate(self) -> None:
+        trainer = trainer_of(make_model(), OnPlateau(1e-9, patience=0, factor=0.5, monitor="loss"))
+        trainer.fit(X, Y, epochs=12, batch_size=20)
+        rates = trainer.history.epochs["learning_rate"]
+        assert 1e-9 / 2**11 <= rates[-1] < rates[0] == 1e-9
+
+
+class Sizes(Layer):
+    """y = x, and a list of how many samples came."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def forward(self, x: Array) -> Array:
+        self.sizes.append(len(x))
+        return x.copy()
+
+    def backward(self, dy: Array) -> Array:
+        return dy.copy()
+
+
+class TestMicroBatches:
+    def ends(self, size: int | None, **others: Any) -> Trainer:
+        model = Sequential([Dense(4, 8, rng=0), ReLU(), Dense(8, 3, rng=1)]).astype(np.float64)
+        trainer = trainer_of(model, metrics=[Accuracy()])
+        trainer.fit(X.astype(float), Y, epochs=3, batch_size=20, micro_batch_size=size, **others)
+        return trainer
+
+    @pytest.mark.parametrize("size", [1, 7, 10, 19])
+    def test_make_the_same_step(self, size: int) -> None:
+        whole, parts = self.ends(None), self.ends(size)
+        for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+            np.testing.assert_allclose(other.value, one.value, rtol=1e-10, atol=1e-12)
+        losses = [np.array(trainer.history.steps["loss"]) for trainer in (whole, parts)]
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+        assert whole.history.epochs["accuracy"] == parts.history.epochs["accuracy"]
+
+    def test_are_as_large_as_asked_for_and_those_left_over(self) -> None:
+        seen = Sizes()
+        trainer = trainer_of(Sequential([seen, Dense(4, 3, rng=0)]))
+        trainer.fit(X, Y, epochs=1, batch_size=20, micro_batch_size=8)
+        assert seen.sizes == [0, 8, 8, 4, 8, 8, 4, 8, 2]  # the shapes went through first
+
+    def test_of_a_whole_batch_and_more_are_that_batch(self) -> None:
+        assert digest(self.ends(20)) == digest(self.ends(99)) == digest(self.ends(None))
+
+    def test_average_the_gradients_of_a_loss_too(self) -> None:
+        class Weighed(Layer):
+            """The mean of a · (prediction - target), with an a to learn."""
+
+            def __init__(self) -> None:
+                self.a = Parameter(1.0, np.float64)
+
+            def forward(self, prediction: Array, targets: Array) -> float:
+                self.gap = prediction - targets
+                return float((self.a.value * self.gap).mean())
+
+            def backward(self) -> Array:
+                self.a.grad = np.array(self.gap.mean())
+                return np.full(self.gap.shape, self.a.value / self.gap.size)
+
+        ends = []
+        for size in (None, 6):
+            model, loss = Dense(4, 1, rng=0).astype(np.float64), Weighed()
+            optimizer = SGD([*model.parameters(), *loss.parameters()], 0.1)
+            x, y = X.astype(float), Y.astype(float)[:, None]
+            Trainer(model, loss, optimizer).fit(x, y, epochs=1, micro_batch_size=size)
+            ends.append(float(loss.a.value))
+        assert ends[0] != 1
+        assert ends[1] == pytest.approx(ends[0], rel=1e-12)
+
+
+class TestEpochs:
+    def test_are_those_in_all_and_a_second_fit_goes_on(self) -> None:
+        whole, parts = make_trainer(), make_trainer()
+        whole.fit(X, Y, epochs=5, batch_size=20)
+        for epochs in (0, 2, 2, 1, 5):
+            parts.fit(X, Y, epochs=epochs, batch_size=20)
+            assert parts.epochs == epochs
+        assert (parts.epoch, parts.step) == (5, 15)
+        assert digest(parts) == digest(whole)
+
+    def test_may_have_other_data_and_batches_each(self) -> None:
+        trainer = make_trainer()
+        trainer.fit(X, Y, epochs=1, batch_size=20)
+        trainer.fit(X_TEST, Y_TEST, epochs=2, batch_size=15)
+        assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (2, 5, 2)
+
+    def test_without_one_there_is_nothing_yet(self) -> None:
+        trainer = make_trainer()
+        assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (0, 0, 0)
+        assert (trainer.epochs, trainer.stopping, trainer.metric_names) == (0, False, ())
+        assert (len(trainer.batch), trainer.last_metrics) == (0, {})
+        assert trainer.history.epochs == {}
+        trainer.fit(X, Y, epochs=0)
+        assert list(trainer.last_metrics) == list(trainer.metric_names)
+        assert np.isnan([*trainer.last_metrics.values()]).all()
+
+    def test_have_batches_of_64_in_the_order_of_seed_0_where_nothing_else_is_said(self) -> None:
+        x, y = make_data(65)
+        trainer = trainer_of(make_model())
+        trainer.fit(x, y, epochs=1)
+        assert (trainer.step, trainer.seed) == (2, 0)
+
+    def test_validation_may_come_later(self) -> None:
+        trainer = trainer_of(make_model())
+        trainer.fit(X, Y, epochs=1)
+        trainer.fit(X, Y, epochs=2, validation=(X_TEST, Y_TEST))
+        before, after = trainer.history.epochs["validation_loss"]
+        assert np.isnan(before)
+        assert after == trainer.evaluate(X_TEST, Y_TEST)["loss"]
+        trainer.fit(X, Y, epochs=3)
+        assert list(trainer.last_metrics) == ["loss", "learning_rate"]
+
+
+class TestEvaluate:
+    def test_is_the_mean_loss_and_the_metrics_in_evaluation_mode(self) -> None:
+        trainer = trainer_of(make_model(), metrics=[Accuracy(), ConfusionMatrix(3)])
+        trainer.fit(X, Y, epochs=1)
+        logits = trainer.model.eval()(X_TEST)
+        trainer.model.train()
+        figures = trainer.evaluate(X_TEST, Y_TEST)
+        assert list(figures) == ["loss", "accuracy", "confusion_matrix"]
+        assert figures["loss"] == SoftmaxCrossEntropy()(logits, Y_TEST)
+        assert figures["accuracy"] == (logits.argmax(axis=1) == Y_TEST).mean()
+        assert figures["confusion_matrix"].sum() == 30
+        assert "confusion_matrix" not in trainer.history.epochs  # which has numbers
+        in_parts = trainer.evaluate(X_TEST, Y_TEST, batch_size=7)
+        assert in_parts["loss"] == pytest.approx(figures["loss"], rel=1e-6)
+        assert in_parts["accuracy"] == figures["accuracy"]
+
+    def test_weighs_batches_by_their_samples(self) -> None:
+        model = Dense(1, 1, rng=0)
+        trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1))
+        model.weight.value[:] = 1
+        x = np.array([[0.0], [0.0], [3.0]], np.float32)
+        figures = trainer.evaluate(x, np.zeros((3, 1), np.float32), batch_size=2)
+        assert figures == {"loss": pytest.approx(3)}
+
+    def test_batches_are_of_1024_where_nothing_else_is_said(self) -> None:
+        seen = Sizes()
+        trainer = trainer_of(Sequential([seen, Dense(4, 3, rng=0)]))
+        x, y = make_data(1025)
+        trainer.evaluate(x, y)
+        trainer.predict(x)
+        assert seen.sizes == [0, 1024, 1, 1024, 1]  # the shapes went through first
+
+    def test_is_the_model_that_predicts(self) -> None:
+        trainer = make_trainer()
+        assert (trainer.predict(X) == trainer.model.predict(X)).all()
+        assert trainer.predict(X, 7).shape == (50, 3)
+
+    def test_in_the_middle_of_an_epoch_they_change_nothing(self) -> None:
+        def look(trainer: Trainer) -> None:
+            trainer.evaluate(X, Y, batch_size=7)
+            trainer.predict(X, 7)
+            assert trainer.model.training
+
+        plain, looked_at, looks = make_trainer(), make_trainer(), Each(look)
+        plain.fit(X, Y, epochs=3, batch_size=20)
+        looked_at.fit(X, Y, epochs=3, batch_size=20, callbacks=[looks])
+        assert looks.calls == 9
+        assert digest(looked_at) == digest(plain)
+
+    def test_preflight_changes_nothing_either(self) -> None:
+        trainer = make_trainer()
+        before = digest(trainer)
+        assert isinstance(preflight(trainer, X, Y), Findings)
+        assert digest(trainer) == before
+
+
+class TestModes:
+    def test_are_training_within_and_those_of_before_behind(self) -> None:
+        trainer = make_trainer()
+        frozen: Any = trainer.model
+        frozen.layers[3].eval()  # a Dropout
+        trainer.loss.eval()
+        modes: list[bool] = []
+        layers = [*frozen.layers, trainer.loss]
+        look = Each(lambda _: modes.extend(layer.training for layer in layers))
+        trainer.fit(X, Y, epochs=1, validation=(X, Y), callbacks=[look])
+        assert modes == [True] * 6
+        after = [True, True, True, False, True, False]
+        assert [layer.training for layer in layers] == after
+        trainer.evaluate(X, Y)
+        assert [layer.training for layer in layers] == after
+
+    def test_of_the_loss_are_those_of_evaluation_there(self) -> None:
+        class Moody(Layer):
+            def forward(self, *_: Array) -> float:
+                return float(self.training)
+
+            def backward(self) -> Array:
+                return np.zeros((50, 3))
+
+        model = make_model()
+        trainer = Trainer(model, Moody(), SGD(model.parameters(), 0.1))
+        trainer.fit(X, Y, epochs=1, validation=(X, Y))
+        assert trainer.history.last == {"loss": 1, "learning_rate": 0.1, "validation_loss": 0}
+
+    def test_come_back_after_an_error_and_callbacks_are_closed(self) -> None:
+        closed = []
+
+        class Door(Callback):
+            def on_step_end(self, trainer: Trainer) -> None:
+                raise ZeroDivisionError(trainer.step)
+
+            def close(self) -> None:
+                closed.append(self)
+
+        trainer, door = make_trainer(), Door()
+        trainer.model.eval()
+        with pytest.raises(ZeroDivisionError, match="1"):
+            trainer.fit(X, Y, epochs=1, callbacks=[door])
+        assert closed == [door]
+        assert not trainer.model.training
+        assert trainer.state_dict()["callbacks"] == {}
+        assert trainer.step == 1
+
+
+class TestDivergence:
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_is_told_before_the_parameters_change(self, value: float) -> None:
+        x = X.copy()
+        trainer = make_trainer()
+        trainer.fit(x, Y, epochs=2, batch_size=20)
+        _, (batch, _), _ = Batches(x, Y, 20).epoch(2)
+        x[(x == batch[5]).all(axis=1)] = value  # in the second batch of the third epoch
+        marks: list[Any] = []
+        keep = Each(lambda trainer: marks.append((weights(trainer), trainer.optimizer.steps)))
+        with pytest.raises(DivergenceError) as error:
+            trainer.fit(x, Y, epochs=3, batch_size=20, callbacks=[keep])
+        assert re.fullmatch(
+            r"the loss became (nan|inf) in step 8, epoch 3: try a lower learning rate or "
+            r"clip_norm, run preflight\(trainer, x, y\), or look for the place with detect_anomaly; "
+            r"the parameters are those before this step",
+            str(error.value),
+        )
+        assert isinstance(error.value, ArithmeticError)
+        assert (weights(trainer), trainer.optimizer.steps) == marks[-1]
+        assert (trainer.step, len(trainer.history.steps["loss"])) == (7, 7)
+
+    def test_of_a_rate_that_is_too_high(self) -> None:
+        trainer = trainer_of(make_model(), 1e30)
+        with pytest.raises(DivergenceError, match="the loss became nan in step 2, epoch 1"):
+            trainer.fit(X, Y, epochs=1, batch_size=20)
+
+
+class TestStopping:
+    def test_in_the_middle_of_an_epoch_and_going_on_is_as_never_stopped(self) -> None:
+        whole = make_trainer()
+        whole.fit(X, Y, epochs=4, batch_size=20, validation=(X_TEST, Y_TEST))
+        stopped = make_trainer()
+        for step in range(1, 13):
+            settings: Any = {"epochs": 4, "batch_size": 20, "validation": (X_TEST, Y_TEST)}
+            stopped.fit(X, Y, callbacks=[stop_at(step)], **settings)
+            assert stopped.stopping
+            assert stopped.step == step
+            assert stopped.epoch == step // 3 == len(stopped.history.epochs.get("loss", ()))
+        stopped.fit(X, Y, epochs=4, batch_size=20)
+        assert not stopped.stopping
+        assert digest(stopped) == digest(whole)
+
+    @pytest.mark.parametrize(
+        ("samples", "batch_size", "came"),
+        [(50, 25, "50 samples and batch_size=25"), (40, 20, "40 samples and batch_size=20")],
+    )
+    def test_in_the_middle_of_an_epoch_other_batches_are_refused(
+        self, samples: int, batch_size: int, came: str
+    ) -> None:
+        trainer = make_trainer()
+        trainer.fit(X, Y, epochs=2, batch_size=20, callbacks=[stop_at(4)])
+        before = digest(trainer)
+        with pytest.raises(InputError) as error:
+            trainer.fit(X[:samples], Y[:samples], epochs=2, batch_size=batch_size)
+        assert str(error.value) == (
+            "fit expects to go on in the middle of epoch 2, with 50 samples and batch_size=20, "
+            f"got {came}"
+        )
+        assert digest(trainer) == before
+        trainer.fit(X, Y, epochs=2, batch_size=20)
+        assert trainer.step == 6
+
+    @pytest.mark.parametrize(
+        ("hook", "steps"),
+        [("on_fit_start", 0), ("on_epoch_start", 1), ("on_step_end", 1), ("on_epoch_end", 3)],
+    )
+    def test_is_possible_in_every_hook(self, hook: str, steps: int) -> None:
+        stopper: Any = type("Stopper", (Callback,), {hook: lambda _, trainer: trainer.stop()})()
+        trainer = make_trainer()
+        trainer.fit(X, Y, epochs=2, batch_size=20, callbacks=[stopper])
+        assert trainer.step == steps
+
+
+class Recorder(Callback):
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, int]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("on_"):
+            return lambda trainer: self.calls.append((name, trainer.epoch, trainer.step))
+        return super().__getattribute__(name)
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        raise NotImplementedError  # stands here to be found
+
+
+class TestHooks:
+    def test_come_in_their_order_and_the_figures_before_them(self) -> None:
+        recorder = Recorder()
+        trainer = make_trainer()
+        trainer.fit(X, Y, epochs=2, batch_size=30, callbacks=[recorder])
+        assert recorder.calls == [
+            ("on_fit_start", 0, 0),
+            ("on_epoch_start", 0, 0),
+            ("on_step_end", 0, 1),
+            ("on_step_end", 0, 2),
+            ("on_epoch_end", 1, 2),
+            ("on_epoch_start", 1, 2),
+            ("on_step_end", 1, 3),
+            ("on_step_end", 1, 4),
+            ("on_epoch_end", 2, 4),
+            ("on_fit_end", 2, 4),
+        ]
+
+    def test_come_again_where_an_epoch_goes_on(self) -> None:
+        trainer, first, second = make_trainer(), Recorder(), Recorder()
+        trainer.fit(X, Y, epochs=1, batch_size=30, callbacks=[stop_at(1), first])
+        trainer.fit(X, Y, epochs=1, batch_size=30, callbacks=[second])
+        assert [name for name, *_ in first.calls] == [
+            "on_fit_start",
+            "on_epoch_start",
+            "on_step_end",
+            "on_fit_end",
+        ]
+        assert [name for name, *_ in second.calls] == [
+            "on_fit_start",
+            "on_epoch_start",
+            "on_step_end",
+            "on_epoch_end",
+            "on_fit_end",
+        ]
+
+    def test_see_the_batch_and_the_names_of_the_figures(self) -> None:
+        sizes: list[Any] = []
+        trainer = make_trainer()
+        look = Each(lambda trainer: sizes.append((len(trainer.batch), trainer.metric_names[:2])))
+        trainer.fit(X, Y, epochs=1, batch_size=20, callbacks=[look])
+        assert sizes == [(size, ("loss", "accuracy")) for size in (20, 20, 10)]
+
+    def test_see_what_callbacks_remember(self) -> None:
+        class Memory(Callback):
+            def state(self) -> dict[str, Any]:
+                return {"a": 1}
+
+        seen: list[Any] = []
+        trainer, look = make_trainer(), Each(lambda trainer: seen.append(trainer.state_dict()))
+        trainer.fit(X, Y, epochs=1, callbacks=[Memory(), look, Memory()])
+        assert seen[0]["callbacks"] == {"Memory": {"a": 1}, "Each": {}, "Memory-2": {"a": 1}}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"model": "net"}, "Trainer expects model to be a layer, got 'net'"),
+            ({"model": Dense}, "Trainer expects model to be a layer, got <class 'tinynet.layers"),
+            ({"loss": None}, "Trainer expects loss to be a layer, got None"),
+            ({"optimizer": 0.1}, "Trainer expects an optimizer, got 0.1"),
+            (
+                {"optimizer": SGD(Dense(4, 3).parameters(), 0.1)},
+                "Trainer expects an optimizer of the parameters of the model, got one with others: "
+                "write SGD(model.parameters(), ...) for this very model",
+            ),
+            (
+                {"metrics": [Accuracy]},
+                "got <class 'tinynet.training.metrics.Accuracy'>: write Accuracy(..",
+            ),
+            ({"metrics": ["accuracy"]}, "Trainer expects metrics, got 'accuracy'"),
+            (
+                {"metrics": [Accuracy(), TopKAccuracy(2), Accuracy()]},
+                "Trainer expects figures of different names, got loss, learning_rate, accuracy, "
+                "top_2_accuracy, accuracy",
+            ),
+            ({"seed": -1}, "Trainer expects seed to be a whole number >= 0, got -1"),
+            ({"seed": 0.5}, "Trainer expects seed to be a whole number >= 0, got 0.5"),
+        ],
+    )
+    def test_of_parts_that_do_not_fit(self, change: dict[str, Any], sentence: str) -> None:
+        model = Dense(4, 3, rng=0)
+        parts: dict[str, Any] = {
+            "model": model,
+            "loss": SoftmaxCrossEntropy(),
+            "optimizer": SGD(model.parameters(), 0.1),
+        }
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            Trainer(**{**parts, **change})
+
+    @pytest.mark.parametrize("name", ["loss", "learning_rate"])
+    def test_of_metrics_with_a_name_that_is_taken(self, name: str) -> None:
+        class Taken(Metric):
+            def update(self, prediction: Array, targets: Array) -> None: ...
+
+            def results(self) -> dict[str, Any]:
+                return {name: 1.0}
+
+        with pytest.raises(InputError, match=f"different names, got loss, learning_rate, {name}$"):
+            trainer_of(make_model(), metrics=[Taken()])
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"epochs": -1}, "fit expects epochs to be a whole number >= 0, got -1"),
+            ({"epochs": 1.5}, "fit expects epochs to be a whole number >= 0, got 1.5"),
+            ({"batch_size": 0}, "Batches expects batch_size to be a whole number >= 1, got 0"),
+            ({"micro_batch_size": 0}, "fit expects micro_batch_size to be a whole number >= 1, go"),
+            ({"x": X[:49]}, "Batches expects x and y of the same number of samples, got 49 and 5"),
+            ({"y": list(Y)}, "Batches expects y to be a NumPy array, got list"),
+            ({"validation": X}, "fit expects validation to be a pair (x, y), got array("),
+            ({"validation": [X, Y]}, "fit expects validation to be a pair (x, y), got [array("),
+            ({"validation": (X, Y, Y)}, "fit expects validation to be a pair (x, y), got (array("),
+            ({"validation": (X, Y[:9])}, "x and y of the same number of samples, got 50 and 9"),
+            ({"callbacks": [CSVLog]}, "got <class 'tinynet.callbacks.csv_log.CSVLog'>: write CSVL"),
+            ({"callbacks": [print]}, "fit expects callbacks, got <built-in function print>"),
+            (
+                {"callbacks": [Checkpoint("no", best="accuracy.")]},
+                "watching 'accuracy.' expects one of the figures loss, accuracy, precision, recall",
+            ),
+        ],
+    )
+    def test_of_arguments_of_fit_before_anything_changes(
+        self, change: dict[str, Any], sentence: str
+    ) -> None:
+        trainer = make_trainer()
+        arguments: dict[str, Any] = {"x": X, "y": Y, "epochs": 2, "batch_size": 20}
+        trainer.fit(**arguments)
+        before = digest(trainer)
+        with pytest.raises(InputError, match=re.escape(sentence)):
+            trainer.fit(**{**arguments, "epochs": 3, **change})
+        assert digest(trainer) == before
+        assert trainer.steps_per_epoch == 3
+
+    def test_by_a_metric_come_before_a_step(self) -> None:
+        trainer = trainer_of(make_model(), metrics=[ConfusionMatrix(4)])
+        before = weights(trainer)
+        with pytest.raises(InputError, match=r"Matrix expects scores of shape \(N, \.\.\., 4\)"):
+            trainer.fit(X, Y, epochs=1)
+        assert (weights(trainer), trainer.step) == (before, 0)
+
+
+class TestWhatItOwns:
+    def test_an_optimizer_may_train_a_part_of_the_model(self) -> None:
+        model = make_model()
+        last: Any = model[4]
+        trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(last.parameters(), 0.1))
+        before = weights(trainer)
+        trainer.fit(X, Y, epochs=1)
+        changed = [one != other for one, other in zip(before, weights(trainer), strict=True)]
+        assert changed == [False, False, True, True]
+
+    def test_its_metrics_are_copies(self) -> None:
+        accuracy = Accuracy()
+        trainer = trainer_of(make_model(), metrics=[accuracy])
+        trainer.fit(X, Y, epochs=1)
+        assert accuracy.counts.tolist() == [0, 0]
+        assert trainer.history.last["accuracy"] > 0
+
+    def test_it_says_what_it_trains_and_how_far_it_is(self) -> None:
+        model = Sequential([Dense(4, 3, rng=0), Dropout(0.1)])
+        trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1))
+        trainer.fit(X, Y, epochs=2)
+        assert repr(trainer) == (
+            f"Trainer({model!r}, SoftmaxCrossEntropy(), {trainer.optimizer!r}, epoch=2)"
+        )

@@ -1,0 +1,1 @@
+"""What it takes to continue a run exactly: states, and files that hold them."""

@@ -1,0 +1,187 @@
+"""Checks of arguments, arrays and shapes, each with one sentence for what is wrong.
+
+A wrong size or dtype that is not refused shows up much later, as an unintended broadcast.
+"""
+
+import math
+import operator
+import sys
+from typing import Any
+
+import numpy as np
+
+from tinynet.errors import InputError, Pattern, Shape, ShapeError
+
+
+def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
+    """Returns `value` as an int, or raises InputError if it is no whole number or below `at_least`.
+
+    >>> whole_number("Dense", "in_features", 0)
+    Traceback (most recent call last):
+    tinynet.errors.InputError: Dense expects in_features to be a whole number >= 1, got 0
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise InputError(f"{who} expects {name} to be a whole number >= {at_least}, got {value!r}")
+    return number
+
+
+def finite_number(
+    who: str,
+    name: str,
+    value: Any,
+    *,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Returns `value` as a float, or raises InputError if it is not finite or out of bounds.
+
+    >>> finite_number("SGD", "learning_rate", float("nan"), at_least=0)
+    Traceback (most recent call last):
+    tinynet.errors.InputError: SGD expects learning_rate to be a finite number >= 0, got nan
+    """
+    try:
+        number = math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (math.isfinite(number) and at_least <= number <= at_most and number < below):
+        bounds = [(">=", at_least), ("<=", at_most), ("<", below)]
+        words = " and".join(f" {sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
+        raise InputError(f"{who} expects {name} to be a finite number{words}, got {value!r}")
+    return number
+
+
+def one_of(who: str, name: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """Returns `value`, or raises InputError if it is not one of the allowed values.
+
+    >>> one_of("Huber", "reduction", "none", ("mean", "sum"))
+    Traceback (most recent call last):
+    tinynet.errors.InputError: Huber expects reduction to be 'mean' or 'sum', got 'none'
+    """
+    if not any(type(value) is type(one) and value == one for one in allowed):
+        choice = " or ".join(map(repr, allowed))
+        raise InputError(f"{who} expects {name} to be {choice}, got {value!r}")
+    return value
+
+
+def sample_axis(who: str, axis: Any) -> int:
+    """Returns `axis` as an int, or raises InputError if it is no whole number or 0, the batch.
+
+    >>> sample_axis("Concatenate", 0)
+    Traceback (most recent call last):
+    tinynet.errors.InputError: Concatenate expects an axis of a sample, got 0, the batch axis
+    """
+    number = whole_number(who, "axis", axis, at_least=-sys.maxsize)
+    if number == 0:
+        raise InputError(f"{who} expects an axis of a sample, got 0, the batch axis")
+    return number
+
+
+def first_index(wrong: np.typing.NDArray[np.bool_]) -> Shape:
+    """The index of the first True of an array that has one.
+
+    >>> first_index(np.array([[False, False], [True, True]]))
+    (1, 0)
+    """
+    return tuple(map(int, np.argwhere(wrong)[0]))
+
+
+def check_shape(layer: Any, name: str, array: Any, pattern: Pattern) -> None:
+    """Raises ShapeError unless the array has the shape of the pattern.
+
+    A number in the pattern is required, a letter stands for any size, ... for any axes.
+
+    >>> check_shape("Dense(784, 10)", "x", np.ones((32, 28, 28)), (..., 784))
+    Traceback (most recent call last):
+    tinynet.errors.ShapeError: Dense(784, 10) expects x of shape (..., 784), got (32, 28, 28); \
+Flatten() before it makes rows of 784
+    """
+    if not matches(array.shape, pattern):
+        raise shape_error(layer, name, pattern, array.shape)
+
+
+def shape_error(layer: Any, name: str, pattern: Pattern, got: Shape) -> ShapeError:
+    """The error for an array of the wrong shape, with a hint where the shapes suggest one."""
+    hint = shape_hint(layer, pattern, got) if name == "x" else ""
+    return ShapeError(layer, name, pattern, got, hint)
+
+
+def matches(shape: Shape, pattern: Pattern) -> bool:
+    """Whether a shape has the sizes that the pattern requires.
+
+    >>> matches((8, 2, 3), (..., 3)), matches((8, 3), ("N", 3)), matches((8, 4), ("N", 3))
+    (True, True, False)
+    """
+    if ... in pattern:
+        head = pattern.index(...)
+        tail = len(pattern) - head - 1
+        if len(shape) < head + tail:
+            return False
+        shape = shape[:head] + shape[len(shape) - tail :]
+        pattern = [*pattern[:head], *pattern[head + 1 :]]
+    if len(shape) != len(pattern):
+        return False
+    # A plain loop is the fastest here, and every forward of every layer calls this.
+    for size, required in zip(shape, pattern, strict=True):
+        if size != required and not isinstance(required, str):
+            return False
+    return True
+
+
+def shape_hint(layer: Any, pattern: Pattern, got: Shape) -> str:
+    """What would make x fit, where the shapes suggest it; else an empty string.
+
+    >>> shape_hint(None, (..., 784), (32, 28, 28))
+    'Flatten() before it makes rows of 784'
+    """
+    required = [size for size in pattern if isinstance(size, int)]
+    if len(required) != 1:
+        return ""
+    (size,) = required
+    if matches((1, *got), pattern) or (len(got) == 2 and math.prod(got) == size == pattern[-1]):
+        return "a single sample is a batch of one: x[None]"
+    if len(pattern) == 4 and pattern[1] == size:
+        if len(got) == 4 and got[3] == size:
+            return "the channels come first: Permute((0, 3, 1, 2)) before it puts them there"
+        if len(got) == 3 and size == 1:
+            return f"Reshape((1, {got[1]}, {got[2]})) before it gives the images a channel"
+        side = math.isqrt(got[1] // size) if len(got) == 2 else 0
+        if side and got[1] == size * side**2:
+            return f"Reshape(({size}, {side}, {side})) before it makes images of the rows"
+    elif pattern[-1] == size:
+        if len(pattern) == 3 and len(got) == 2 and size == 1:
+            return f"Reshape(({got[1]}, 1)) before it gives every step its one feature"
+        if len(got) > 2 and math.prod(got[1:]) == size:
+            return f"Flatten() before it makes rows of {size}"
+        if len(got) == 2 and got[0] == size:
+            return "the samples are its rows: x.T"
+        if len(got) == 4 and got[1] == size:
+            return "GlobalAvgPool2D() before it leaves the channels alone"
+        if len(got) == 4 and (name := _argument(layer, size)):
+            rows = math.prod(got[1:])
+            return f"Flatten() before it makes rows of {rows}, and {name}={rows} would fit them"
+    return _other_size(layer, pattern, got, size)
+
+
+def _other_size(layer: Any, pattern: Pattern, got: Shape, size: int) -> str:
+    """The argument of the layer that would have to be another number, by its name."""
+    axis = list(pattern).index(size)
+    axis -= len(pattern) if ... in pattern[:axis] else 0
+    if not -len(got) <= axis < len(got):
+        return ""
+    fitting = [*pattern]
+    fitting[axis] = got_size = got[axis]
+    name = _argument(layer, size)
+    return f"{name}={got_size} would fit it" if name and matches(got, fitting) else ""
+
+
+def _argument(layer: Any, size: int) -> str:
+    attributes: dict[str, Any] = getattr(layer, "__dict__", {})
+    for name, value in attributes.items():
+        if type(value) is int and value == size and not name.startswith("_"):
+            return name
+    return ""
