@@ -14,7 +14,9 @@ from tinynet.initializers import (
     he_uniform,
     lecun_normal,
     lecun_uniform,
+    normal,
     orthogonal,
+    recurrent_uniform,
     zeros,
 )
 
@@ -28,6 +30,9 @@ VARIANCES: dict[Initializer, Callable[[float, float], float]] = {
     glorot_uniform: lambda fan_in, fan_out: 2 / (fan_in + fan_out),
     lecun_normal: lambda fan_in, _: 1 / fan_in,
     lecun_uniform: lambda fan_in, _: 1 / fan_in,
+    recurrent_uniform: lambda _, fan_out: 1 / (3 * fan_out),
+    normal(0.02): lambda *_: 0.02**2,
+    normal(1): lambda *_: 1.0,
 }
 
 
@@ -43,7 +48,7 @@ def test_mean_and_variance_are_those_of_the_paper(
     assert abs(draws.mean()) < 5 * np.sqrt(variance / draws.size)
 
 
-@pytest.mark.parametrize("init", [he_uniform, glorot_uniform, lecun_uniform])
+@pytest.mark.parametrize("init", [he_uniform, glorot_uniform, lecun_uniform, recurrent_uniform])
 def test_uniform_draws_fill_their_interval_and_no_more(init: Initializer) -> None:
     fans = (50, 7)
     draws, bound = init((400, 500), *fans, RNG(0)), math.sqrt(3 * VARIANCES[init](*fans))

@@ -113,7 +113,7 @@ DENSE = Dense(784, 10)
 
 
 @pytest.mark.parametrize(
-    ("layer", "got", "mend"),
+    ("layer", "got", "hint"),
     [
         (DENSE, (32, 28, 28), "Flatten() before it makes rows of 784"),
         (DENSE, (28, 28), "a single sample is a batch of one: x[None]"),
@@ -150,7 +150,7 @@ DENSE = Dense(784, 10)
         ),
     ],
 )
-def test_says_what_was_probably_meant(layer: Layer, got: tuple[int, ...], hint: str) -> None:
+def test_shape_errors_hint_at_the_likely_mistake(layer: Layer, got: tuple[int, ...], hint: str) -> None:
     pattern: dict[type[Layer], Any] = {
         Dense: (..., 784),
         Image: ("N", getattr(layer, "in_channels", 0), "H", "W"),
@@ -258,8 +258,8 @@ class TestCheck:
         [
             (3, "ReLU expects an array or the shape of one, got 3"),
             ((2, -1), "ReLU expects each size of a shape to be a whole number >= 0, got -1"),
-            ((), "ReLU().check expects x to have a batch axis, got the shape ()"),
-            (np.array(1.0), "ReLU().check expects x to have a batch axis, got the shape ()"),
+            ((), "ReLU().output_shape expects x to have a batch axis, got none"),
+            (np.array(1.0), "ReLU().output_shape expects x to have a batch axis, got none"),
         ],
     )
     def test_refuses_what_is_no_shape(self, x: Any, sentence: str) -> None:
@@ -313,7 +313,7 @@ class TestFirstForward:
         model = Sequential([Range()])
         assert model(np.array([[1.0], [2.0]])).tolist() == [[0.5], [1]]
         with pytest.raises(
-            InputError, match=r"\.check expects layers that take a batch of no sampl"
+            InputError, match=r"\.output_shape expects layers that take an empty batch"
         ):
             model.output_shape((2, 1))
 

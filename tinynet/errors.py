@@ -54,6 +54,10 @@ in_features=5 would fit
         )
 
 
+class EmptyBatchError(InputError):
+    """A layer cannot take an empty batch, so that its output shape cannot be told."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint file cannot be written or read; the message begins with its path."""
 

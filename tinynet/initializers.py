@@ -1,8 +1,9 @@
 """Initializers: functions that draw the initial values of parameters.
 
 An initializer is called as `init(shape, fan_in, fan_out, rng)`: the shape of the array, the number
-of inputs that each output sums over, the number of outputs that each input goes to, and a NumPy
-Generator. In a convolution every entry of the kernel counts. Any function of these four will do.
+of inputs that one output sums over, the number of outputs that one input contributes to, and a
+NumPy Generator. In a convolution each position of the kernel counts. Any function of these four
+arguments is an initializer.
 """
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
@@ -48,9 +49,9 @@ def glorot_normal(
 ) -> Array:
     """Normal with mean 0 and variance 2 / (fan_in + fan_out), for tanh and sigmoid.
 
-    A compromise between the scale of the values on the way forward and of the gradients on the way
-    back. Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward
-    neural networks", AISTATS 2010, eq. 12.
+    A compromise between keeping the scale of activations and that of gradients. Source: Glorot and
+    Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS
+    2010, eq. 12.
 
     >>> float(glorot_normal((900, 100), 900, 100, np.random.default_rng(0)).var().round(4))
     0.002
@@ -73,7 +74,7 @@ def glorot_uniform(
 def lecun_normal(
     shape: tuple[int, ...], fan_in: float, _fan_out: float, rng: np.random.Generator
 ) -> Array:
-    """Normal with mean 0 and variance 1 / fan_in: outputs of the scale of the inputs.
+    """Normal with mean 0 and variance 1 / fan_in: outputs keep the scale of the inputs.
 
     Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp", in "Neural Networks: Tricks of the
     Trade", Springer, 1998, section 4.6.
@@ -95,15 +96,42 @@ def lecun_uniform(
     return _uniform(shape, 1 / fan_in, rng)
 
 
+def recurrent_uniform(
+    shape: tuple[int, ...], _fan_in: float, fan_out: float, rng: np.random.Generator
+) -> Array:
+    """Uniform from -1/√H to 1/√H, where H = fan_out is the hidden size: PyTorch's default.
+
+    >>> draws = recurrent_uniform((400, 3), 3, 100, np.random.default_rng(0))
+    >>> float(abs(draws).max().round(3))
+    0.1
+    """
+    bound = 1 / math.sqrt(fan_out)
+    return rng.uniform(-bound, bound, shape)
+
+
+def normal(std: float) -> Initializer:
+    """An initializer that draws from a normal distribution with mean 0 and standard deviation std.
+
+    Raises:
+        InputError: std is not a finite number >= 0.
+
+    >>> float(normal(0.02)((500, 40), 1, 40, np.random.default_rng(0)).std().round(3))
+    0.02
+    """
+    std = finite_number("normal", "std", std, at_least=0)
+    return lambda shape, _fan_in, _fan_out, rng: std * rng.standard_normal(shape)
+
+
 def orthogonal(
     shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
 ) -> Array:
-    """Rows of length 1 at right angles, or columns where there are fewer: it keeps lengths.
+    """A random matrix with orthonormal rows, or orthonormal columns if it has fewer columns.
 
-    Axes behind the second count as part of it. Each orthogonal matrix is equally likely: for that
-    the signs of R's diagonal move into Q. Sources: Saxe, McClelland and Ganguli, "Exact solutions
-    to the nonlinear dynamics of learning in deep linear neural networks", ICLR 2014; Mezzadri, "How
-    to generate random matrices from the classical compact groups", Notices of the AMS 54(5), 2007.
+    Axes after the first count as one. Every orthogonal matrix is equally likely, because the signs
+    of R's diagonal in the QR decomposition are moved into Q. Sources: Saxe, McClelland and Ganguli,
+    "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", ICLR
+    2014; Mezzadri, "How to generate random matrices from the classical compact groups", Notices of
+    the AMS 54(5), 2007.
 
     Raises:
         InputError: the shape has less than two axes.
@@ -123,7 +151,7 @@ def orthogonal(
 def zeros(
     shape: tuple[int, ...], _fan_in: float, _fan_out: float, _rng: np.random.Generator
 ) -> Array:
-    """All zero: the usual start of a bias.
+    """All zeros: the usual initial value of a bias.
 
     >>> zeros((3,), 5, 3, np.random.default_rng(0))
     array([0., 0., 0.])
@@ -132,7 +160,7 @@ def zeros(
 
 
 def constant(value: float) -> Initializer:
-    """An initializer that gives `value` everywhere.
+    """An initializer that sets every entry to `value`.
 
     Raises:
         InputError: value is not a finite number.
@@ -151,7 +179,7 @@ def init_parameter(
     fans: tuple[float, float],
     rng: np.random.Generator,
 ) -> Parameter:
-    """A parameter with its initial value, for a layer that errors call `who`.
+    """A parameter with its initial value; `who` names the layer in errors, `fans` are in and out.
 
     Raises:
         InputError: the initializer gives another shape.

@@ -30,11 +30,11 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinynet.errors import InputError, ShapeError
+from tinynet.errors import EmptyBatchError, InputError, ShapeError
 from tinynet.parameter import Array, Parameter
 from tinynet.saving.state import State, check_arrays, load_arrays
-from tinynet.signature import constructor_call
-from tinynet.validation import check_shape, shape_error, whole_number
+from tinynet.signature import attributes_text, constructor_call
+from tinynet.validation import check_shape, for_batch, whole_number
 
 
 class Layer(ABC):
@@ -43,7 +43,6 @@ class Layer(ABC):
     Parameters and sub-layers assigned as plain attributes (also in lists, tuples and dicts) are
     found in the order of definition and named by their attribute path, such as `layers.0.weight`.
 
-    >>> from tinynet import Parameter
     >>> class Gain(Layer):
     ...     def __init__(self, features):
     ...         self.gain = Parameter(np.ones(features))
@@ -117,7 +116,8 @@ class Layer(ABC):
         checks its shape and nothing is computed. `Sequential` does it before its first forward.
 
         Raises:
-            InputError: which layer, what it expects, what it got from which layer, and a hint.
+            InputError: which layer, what it expects, what it got from which layer, and a hint;
+                an EmptyBatchError, where a layer cannot take an empty batch.
 
         >>> from tinynet import Dense, Flatten, Sequential
         >>> Sequential([Flatten(), Dense(784, 10)]).output_shape((64, 28, 28))
@@ -125,44 +125,19 @@ class Layer(ABC):
         """
         x = self.example_input(x_or_shape)
         if not x.ndim:
-            raise InputError(
-                f"{self!r}.output_shape expects x to have a batch axis, got the shape ()"
-            )
-        try:
-            return self._empty_forward(x)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"{self!r}.output_shape expects layers that take an empty batch, got {error!r}"
-            ) from error
-
-    @final
-    def check_shapes(self, x: Any) -> None:
-        """As `output_shape`, before a first forward; errors of empty batches alone are ignored."""
-        # An empty batch is itself such a check, of a layer around this one; and in an x of one
-        # axis only the layer knows where the samples are.
-        if isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
-            try:
-                self._empty_forward(x)
-            except InputError:
-                raise
-            except Exception:
-                pass
-
-    def _empty_forward(self, x: Array) -> tuple[int, ...]:
+            raise InputError(f"{self!r}.output_shape expects x to have a batch axis, got none")
         with self.in_mode(training=False), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
                 y = self(x[:0])
             except ShapeError as error:
-                if error.got[:1] != (0,):
-                    raise
-                # The message is about the real batch, not about the empty one.
-                got = (len(x), *error.got[1:])
-                real = shape_error(error.layer, error.name, error.pattern, got)
-                real.location, real.source = error.location, error.source
-                raise real from None
+                raise for_batch(error, len(x)) from None
+            except InputError:
+                raise
+            except Exception as error:
+                raise EmptyBatchError(
+                    f"{self!r}.output_shape expects layers that take an empty batch, got {error!r}"
+                ) from error
         return (len(x), *y.shape[1:])
 
     @final
@@ -262,26 +237,23 @@ class Layer(ABC):
         return [(path, node) for path, node in _walk("", self, {}) if isinstance(node, Layer)]
 
     @final
-    def train(self) -> Self:
-        """Sets training mode here and in all layers inside, and returns the layer."""
-        return self._set_training(mode=True)
-
-    @final
-    def eval(self) -> Self:
-        """Sets evaluation mode here and in all layers inside, and returns the layer."""
-        return self._set_training(mode=False)
-
-    def _set_training(self, *, mode: bool) -> Self:
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode (or evaluation mode) here and in all layers inside; returns self."""
         for _, layer in self.named_layers():
             layer.training = mode
         return self
+
+    @final
+    def eval(self) -> Self:
+        """Sets evaluation mode here and in all layers inside; returns self."""
+        return self.train(False)
 
     @final
     @contextmanager
     def in_mode(self, *, training: bool) -> Iterator[None]:
         """That mode inside the block; afterwards the former modes, and no pending `backward`."""
         modes = [(layer, layer.training) for _, layer in self.named_layers()]
-        self._set_training(mode=training)
+        self.train(training)
         try:
             yield
         finally:
@@ -384,19 +356,10 @@ class Layer(ABC):
 
     def __repr__(self) -> str:
         call = constructor_call(self)
-        # A constructor without arguments says less than the parameters that it made.
-        if call is None or (
-            call.endswith("()") and not type(self).__module__.startswith("tinynet.")
-        ):
-            return f"{type(self).__name__}({', '.join(self._contents())})"
+        # Where it has no arguments, the parameters inside say more.
+        if call is None or call.endswith("()"):
+            return attributes_text(self, Parameter | Layer)
         return call
-
-    def _contents(self) -> Iterator[str]:
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield f"{name}={value.value.shape}"
-            elif isinstance(value, Layer):
-                yield f"{name}={value!r}"
 
 
 _PER_BATCH = ("_saved", "_scratch_memory")

@@ -1,4 +1,4 @@
-"""To watch a metric is to remember its best value and for how many epochs none was better."""
+"""Monitor: the best value of a metric so far, and the number of epochs without improvement."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from tinynet.validation import finite_number, whole_number
 
 
 class Monitor:
-    """The best value so far of one figure of an epoch, such as `validation_loss`.
+    """The best value so far of one metric of an epoch, such as `validation_loss`.
 
-    Of figures that end in loss or error lower ones are better, of all others higher ones, unless
-    `higher_is_better` says so. A value counts as better by more than `min_delta`. NaN never does.
+    Lower is better for metrics that end in loss or error, higher for all others, unless
+    `higher_is_better` is given. An improvement is a change of more than `min_delta`; NaN is none.
 
     Raises:
-        InputError: `figure` is no text or `min_delta` negative; later, where no such metric is.
+        InputError: `metric` is no text or `min_delta` is negative; later, no such metric is given.
 
-    >>> watch = Monitor("accuracy")
-    >>> [watch.improves({"accuracy": value}) for value in (0.5, 0.4, 0.7)]
+    >>> monitor = Monitor("accuracy")
+    >>> [monitor.improves({"accuracy": value}) for value in (0.5, 0.4, 0.7)]
     [True, False, True]
-    >>> watch.best, watch.waited
+    >>> monitor.best, monitor.waited
     (0.7, 0)
     """
 
@@ -35,20 +35,26 @@ class Monitor:
         self.metric = metric
         self.higher_is_better = higher_is_better
         self.min_delta = finite_number("Monitor", "min_delta", min_delta, at_least=0)
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Starts anew."""
+    def reset(self) -> None:
+        """Starts again, without a best value."""
         self.best: float | None = None
         self.waited = 0
 
-    def improves(self, figures: Mapping[str, float]) -> bool:
-        """Whether the metric is now better than ever; if so, it is the best from here on."""
-        check_monitored(self.metric, figures)
-        value = figures[self.metric]
-        gain = value - (-math.inf if self.best is None else self.best)
-        if not self.higher_is_better:
-            gain = (math.inf if self.best is None else self.best) - value
+    def check(self, metrics: Mapping[str, float]) -> None:
+        """Raises InputError unless the monitored metric is one of these."""
+        if self.metric not in metrics:
+            hint = "; give validation data to fit" if self.metric.startswith("validation_") else ""
+            raise InputError(
+                f"Monitor expects one of the metrics {', '.join(metrics)}, got {self.metric!r}{hint}"
+            )
+
+    def improves(self, metrics: Mapping[str, float]) -> bool:
+        """Whether the metric is better than ever before; if so, it becomes the best value."""
+        self.check(metrics)
+        value, sign = metrics[self.metric], 1 if self.higher_is_better else -1
+        gain = sign * value - (-math.inf if self.best is None else sign * self.best)
         if gain > self.min_delta:
             self.best, self.waited = float(value), 0
             return True
@@ -72,12 +78,3 @@ class Monitor:
         self.check_state_dict(state)
         self.best = None if state["best"] is None else float(state["best"])
         self.waited = int(state["waited"])
-
-
-def check_monitored(metric: str, figures: Mapping[str, float]) -> None:
-    """Refuses to watch what is not there."""
-    if metric not in figures:
-        hint = "; give validation data to fit" if metric.startswith("validation_") else ""
-        raise InputError(
-            f"watching {metric!r} expects one of the figures {', '.join(figures)}{hint}"
-        )

@@ -59,3 +59,17 @@ def argument_text(value: Any) -> str:
             return f"{len(value)} parameters"
         return f"[{', '.join(map(argument_text, value))}]"
     return getattr(value, "__name__", None) or repr(value)
+
+
+def attributes_text(obj: object, kinds: Any) -> str:
+    """The class and those of its attributes that are of some kinds, parameters as their shapes.
+
+    >>> attributes_text(Parameter([1.0, 2.0]), ())
+    'Parameter()'
+    """
+    texts = (
+        f"{name}={value.value.shape if isinstance(value, Parameter) else repr(value)}"
+        for name, value in getattr(obj, "__dict__", {}).items()
+        if isinstance(value, kinds)
+    )
+    return f"{type(obj).__name__}({', '.join(texts)})"

@@ -90,6 +90,11 @@ def first_index(wrong: np.typing.NDArray[np.bool_]) -> Shape:
     return tuple(map(int, np.argwhere(wrong)[0]))
 
 
+def index_text(index: Shape) -> str:
+    """An index as messages say it: a number for one axis, else a tuple."""
+    return str(index[0] if len(index) == 1 else index)
+
+
 def check_shape(layer: Any, name: str, array: Any, pattern: Pattern) -> None:
     """Raises ShapeError unless the array has the shape of the pattern.
 
@@ -108,6 +113,15 @@ def shape_error(layer: Any, name: str, pattern: Pattern, got: Shape) -> ShapeErr
     """The error for an array of the wrong shape, with a hint where the shapes suggest one."""
     hint = shape_hint(layer, pattern, got) if name == "x" else ""
     return ShapeError(layer, name, pattern, got, hint)
+
+
+def for_batch(error: ShapeError, size: int) -> ShapeError:
+    """The same error for a batch of this size, if it was raised for an empty batch."""
+    if error.got[:1] != (0,):
+        return error
+    real = shape_error(error.layer, error.name, error.pattern, (size, *error.got[1:]))
+    real.location, real.source = error.location, error.source
+    return real
 
 
 def matches(shape: Shape, pattern: Pattern) -> bool:

@@ -11,7 +11,6 @@ from tinynet import Array, Dense, Embedding, InputError, PositionalEmbedding, Re
 from tinynet.gradcheck import check_gradients
 from tinynet.gradcheck.rules import layouts
 from tinynet.initializers import constant, zeros
-from tinynet.layers.embedding import small_normal, standard_normal
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 V = 4
@@ -258,10 +257,3 @@ class TestPositionalEmbedding:
         assert repr(PositionalEmbedding(3, 2)) == "PositionalEmbedding(3, 2)"
         waves = PositionalEmbedding(3, 2, kind="sinusoidal")
         assert repr(waves) == "PositionalEmbedding(3, 2, kind='sinusoidal')"
-
-
-def test_the_starts_are_normal_about_zero() -> None:
-    for start, spread in ((standard_normal, 1), (small_normal, 0.02)):
-        draws = start((200, 50), 1, 50, np.random.default_rng(0)) / spread
-        assert abs(draws.mean()) < 0.03
-        assert abs(draws.std() - 1) < 0.03

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinynet import GRU, LSTM, RNN, Array, Dense, InputError, Layer, Sequential
 from tinynet.gradcheck import check_gradients
 from tinynet.initializers import constant, zeros
-from tinynet.layers.recurrent import Recurrent, recurrent_uniform
+from tinynet.layers.recurrent import Recurrent
 from tinynet.testing import check_layer, floats, seeds, sizes
 
 Vector = list[float]
@@ -501,9 +501,3 @@ def test_an_rnn_bends_by_tanh_or_relu() -> None:
         InputError, match=r'^RNN expects nonlinearity to be "tanh" or "relu", got .sine.$'
     ):
         RNN(3, 4, nonlinearity="sine")
-
-
-def test_the_start_is_uniform_about_zero() -> None:
-    draws = recurrent_uniform((100, 100), 7, 16, np.random.default_rng(0))
-    assert abs(draws.mean()) < 0.005
-    assert abs(draws.std() - 0.25 / math.sqrt(3)) < 0.005

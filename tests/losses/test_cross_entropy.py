@@ -269,14 +269,14 @@ class TestSettings:
             loss(np.zeros((2, 2), dtype), targets)
             assert loss.backward().dtype == dtype
 
-    def test_asked_of_each_class_is_what_the_gradient_takes_off(self) -> None:
+    def test_weighted_targets_are_what_the_gradient_subtracts(self) -> None:
         loss = SoftmaxCrossEntropy([1, 2, 4], label_smoothing=0.3)
-        asked, divisor = loss.asked(np.array([[0, -100]]), (1, 2, 3))
-        np.testing.assert_allclose(asked, [[0.8, 0.2, 0.4], [0.0, 0.0, 0.0]])
+        weighted, divisor = loss.weighted_targets(np.array([[0, -100]]), (1, 2, 3))
+        np.testing.assert_allclose(weighted, [[0.8, 0.2, 0.4], [0.0, 0.0, 0.0]])
         assert divisor == 1
-        assert asked.dtype == np.float64
-        asked, divisor = loss.asked(np.eye(3, dtype=int)[:2], (2, 3))
-        np.testing.assert_allclose(asked, [[0.8, 0.2, 0.4], [0.1, 1.6, 0.4]])
+        assert weighted.dtype == np.float64
+        weighted, divisor = loss.weighted_targets(np.eye(3, dtype=int)[:2], (2, 3))
+        np.testing.assert_allclose(weighted, [[0.8, 0.2, 0.4], [0.1, 1.6, 0.4]])
         assert divisor == 2
 
 

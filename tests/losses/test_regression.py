@@ -253,7 +253,7 @@ class TestHuber:
     @pytest.mark.parametrize(
         ("delta", "sentence"),
         [
-            (0, "above 0, got 0; MeanAbsoluteError has no round bottom"),
+            (0, "above 0, got 0; try MeanAbsoluteError"),
             (-1, "a finite number >= 0, got -1"),
             (math.inf, "a finite number >= 0, got inf"),
         ],

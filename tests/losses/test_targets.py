@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinynet import BinaryCrossEntropy, Hinge, SoftmaxCrossEntropy
-from tinynet.losses.targets import factors
+from tinynet.losses.targets import nonnegative_weights
 
 
 def test_weights_are_copied() -> None:
@@ -25,9 +25,9 @@ def test_weights_are_cast_and_kept_with_the_loss(make: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
-def test_factors_are_finite_and_not_below_0(bad: float) -> None:
+def test_weights_must_be_finite_and_not_negative(bad: float) -> None:
     with pytest.raises(ValueError, match=rf"finite numbers >= 0, got {bad} at index \(0, 1\)$"):
-        factors("Loss", "weight", [[0.0, bad]])
+        nonnegative_weights("Loss", "weight", [[0.0, bad]])
 
 
 def test_many_weights_are_shown_in_short() -> None:

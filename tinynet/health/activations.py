@@ -1,4 +1,4 @@
-"""Units that pass no gradient on: dead ones give a constant 0, saturated ones stand at a bound."""
+"""Activations and weights of a network, and units that pass no gradient: dead or saturated ones."""
 
 import math
 from collections.abc import Sequence
@@ -6,62 +6,85 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinynet.health.finding import Finding
-from tinynet.health.observation import Call
 from tinynet.layer import Layer
-from tinynet.parameter import Array
+from tinynet.parameter import Array, Parameter
+from tinynet.recording import Call, recording
 
-FEWEST = 32  # samples: a unit that is silent for fewer of them may well have something to say
-DEAD = 0.5  # share of the units of a layer
-SATURATED = 0.6  # share of the entries of a layer
-NEAR = 0.1  # to both sides of 0 a slope is what it was meant to be
-FLAT = 0.005  # of that slope: a sigmoid is that flat from 6.7 on, a tanh from 3.3
+MIN_SAMPLES = 32  # with fewer samples a unit may be inactive by chance
+DEAD = 0.5  # fraction of the units of a layer
+SATURATED = 0.6  # fraction of the entries of a layer
+NEAR = 0.1  # at this distance from 0, on both sides, a slope has its usual value
+FLAT = 0.005  # of the usual slope: reached at 6.7 by a sigmoid, at 3.3 by a tanh
 
 
-def stuck_units(calls: Sequence[Call]) -> list[Finding]:
-    """What is dead or saturated among the layers that bend their input entry by entry."""
-    findings = []
-    for call in calls:
-        x, layer = call.x, call.layer
-        if layer.parameters() or x.shape != call.y.shape or x.dtype.kind != "f" or len(x) < FEWEST:
-            continue
-        slope = _slope(layer, x)
-        if not np.allclose(_slope(layer, x, mixed=True), slope, rtol=1e-3):
-            continue  # it mixes entries, as a softmax does: no entry has a slope of its own
-        meant = min(np.abs(_slope(layer, np.full_like(x[:1], at))).max() for at in (-NEAR, NEAR))
-        findings += (
-            _saturated(call, np.abs(slope) < FLAT * meant) if meant else _dead(call, slope != 0)
-        )
-    return findings
+def leaf_calls(model: Layer, x: Array) -> list[Call]:
+    """Runs the model in evaluation mode; returns the calls of the layers without sub-layers."""
+    with recording(model) as calls, model.in_mode(training=False):
+        model(x)
+    # Before a first forward an empty batch goes through to check the shapes.
+    return [
+        call
+        for call in calls
+        if len(call.layer.named_layers()) == 1 and call.inputs and len(call.inputs[0])
+    ]
+
+
+def weight_parameters(model: Layer) -> list[tuple[str, Parameter]]:
+    """The parameters that connect many inputs with many outputs, by name: no biases, no gains."""
+    return [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if sum(size > 1 for size in parameter.value.shape) > 1
+    ]
 
 
 def root_mean_square(array: Array) -> float:
-    """The usual size of an entry, with the squares in float64, where none overflows."""
+    """The root of the mean square of the entries, computed in float64 against overflow."""
     return math.sqrt(np.mean(np.square(array, dtype=np.float64)))
 
 
-def _slope(layer: Layer, x: Array, *, mixed: bool = False) -> Array:
-    """dy/dx entry by entry; `mixed` asks with another weight for each entry."""
+def stuck_units(calls: Sequence[Call]) -> list[Finding]:
+    """Dead or saturated units in the layers that work entry by entry."""
+    findings = []
+    for call in calls:
+        x, layer = call.inputs[0], call.layer
+        elementwise = x.shape == call.output.shape and x.dtype.kind == "f"
+        if layer.parameters() or not elementwise or len(x) < MIN_SAMPLES:
+            continue
+        slope = _slope(layer, x)
+        if not np.allclose(_slope(layer, x, weighted=True), slope, rtol=1e-3):
+            continue  # it combines entries, as a softmax does: an entry has no slope of its own
+        usual = min(np.abs(_slope(layer, np.full_like(x[:1], at))).max() for at in (-NEAR, NEAR))
+        if usual:
+            findings += _saturated(call, np.abs(slope) < FLAT * usual)
+        else:
+            findings += _dead(call, slope != 0)
+    return findings
+
+
+def _slope(layer: Layer, x: Array, *, weighted: bool = False) -> Array:
+    """dy/dx entry by entry, from a dy of ones or with another weight for each entry."""
     with layer.in_mode(training=False):
         y = layer(x)
         dy = np.ones_like(y)
-        if mixed:
+        if weighted:
             dy *= np.random.default_rng(0).uniform(0.5, 1.5, y.shape).astype(y.dtype)
         slope: Array = layer.backward(dy) / dy
     return slope
 
 
-def _dead(call: Call, passes: Array) -> list[Finding]:
+def _dead(call: Call, active: Array) -> list[Finding]:
     # A unit of images or sequences is a channel, on axis 1.
-    dead = ~passes.any(axis=(0, *range(2, passes.ndim)))
+    dead = ~active.any(axis=(0, *range(2, active.ndim)))
     if dead.mean() <= DEAD:
         return []
     evidence = (
-        f"{dead.sum()} of the {dead.size} units of {call.name} pass no gradient on for any of "
-        f"{len(passes)} samples: they stand on their flat side."
+        f"{dead.sum()} of the {dead.size} units of {call.name} pass no gradient for any of "
+        f"{len(active)} samples."
     )
     advice = (
-        "Look at what comes before: a bias far below 0, or weights that a high learning rate threw "
-        "there. Start biases at 0, lower the rate, or take another activation."
+        "Look at the layer before: a bias far below 0, or weights after steps at a high learning "
+        "rate. Start biases at 0, lower the learning rate, or use another activation."
     )
     return [Finding("dead units", evidence, advice)]
 
@@ -70,8 +93,8 @@ def _saturated(call: Call, flat: Array) -> list[Finding]:
     if flat.mean() <= SATURATED:
         return []
     evidence = (
-        f"{flat.mean():.0%} of the outputs of {call.name} stand where its slope is almost 0; its "
-        f"inputs are {root_mean_square(call.x):.3g} in root mean square."
+        f"{flat.mean():.0%} of the outputs of {call.name} are where its slope is almost 0; the "
+        f"root mean square of its inputs is {root_mean_square(call.inputs[0]):.3g}."
     )
-    advice = "Start from smaller weights (Glorot's), and scale the inputs to about 1."
+    advice = "Start from smaller weights (Glorot initialization), and scale the inputs to about 1."
     return [Finding("saturated units", evidence, advice)]

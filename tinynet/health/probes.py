@@ -163,7 +163,7 @@ def _agreement(loss: Layer, prediction: Array, y: Array) -> float:
     """
     n, prediction = len(y), prediction.astype(np.float64)
     if isinstance(loss, SoftmaxCrossEntropy):
-        y, _ = loss.asked(y, prediction.shape)
+        y, _ = loss.weighted_targets(y, prediction.shape)
         prediction = softmax(prediction)
     prediction, y = prediction.reshape(n, -1), y.reshape(n, -1)
     centred = (prediction - prediction.mean(axis=0)) @ (y - y.mean(axis=0)).T
@@ -183,7 +183,7 @@ def _best_losses(loss: Layer, prediction: Array, y: Array) -> tuple[float, float
         return float(np.var(y, axis=0).mean()) * (y.size if loss.reduction == "sum" else 1), 0.0
     if not isinstance(loss, SoftmaxCrossEntropy):
         return math.inf, 0.0
-    asked, divisor = loss.asked(y, prediction.shape)
+    asked, divisor = loss.weighted_targets(y, prediction.shape)
     divisor = divisor if loss.reduction == "mean" else 1.0
     return _entropy(asked.sum(axis=0)) / divisor, _entropy(asked) / divisor
 

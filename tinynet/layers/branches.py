@@ -1,4 +1,7 @@
-"""Layers side by side: one x goes several ways, and the ways meet again."""
+"""Branches: containers whose layers all take x, or each a part of it, and whose outputs are joined.
+
+`Lambda` makes a layer of a function and its derivative.
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -16,20 +19,19 @@ Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of 
 
 
 class Branches(Layer):
-    """What layers with branches share: x is split, outputs are joined, and back the same way.
+    """The base class of containers of branches.
 
-    `split` gives each branch its x, and `gather` makes one dx of theirs; `join` makes one y of
-    theirs, and `divide` gives each its dy.
+    Forward: `split` returns the x of each branch, and `join` makes one y of their outputs.
+    Backward: `split_gradient` returns the dy of each branch, and `join_gradients` makes one dx.
     """
 
     def __init__(self, branches: Iterable[Branch]) -> None:
         self.branches = _layers(type(self).__name__, branches)
-        self.named_layers()  # Refuses an object that stands at two places.
+        self.named_layers()  # raises InputError for an object in two positions
 
     def forward(self, x: Array) -> Array:
-        """x: what every branch takes -> y: what they give together."""
-        parts = self.split(x)
-        ys = [self._in(index, self.branches[index], part) for index, part in enumerate(parts)]
+        """x: the input of the branches -> y: their joined outputs."""
+        ys = self._each(self.branches, self.split(x))
         y = self.join(ys)
         self.save_for_backward(y, [np.shape(y) for y in ys])
         return y
@@ -37,46 +39,46 @@ class Branches(Layer):
     def backward(self, dy: Array) -> Array | None:
         """dy: like y -> dx: like x, or None where x is of integers."""
         dy, shapes = self.saved_for_backward(dy)
-        dys = self.divide(dy, shapes)
-        dxs = [
-            self._in(index, branch.backward, dys[index])
-            for index, branch in enumerate(self.branches)
-        ]
-        return None if any(dx is None for dx in dxs) else self.gather(dxs)
+        steps = [branch.backward for branch in self.branches]
+        dxs = self._each(steps, self.split_gradient(dy, shapes))
+        return None if any(dx is None for dx in dxs) else self.join_gradients(dxs)
 
     def backward_parameters(self, dy: Array) -> None:
-        """As `backward`, without dx and what only dx would need."""
+        """As `backward`, without dx and what only dx needs."""
         dy, shapes = self.saved_for_backward(dy)
-        dys = self.divide(dy, shapes)
-        for index, branch in enumerate(self.branches):
-            self._in(index, branch.backward_parameters, dys[index])
+        steps = [branch.backward_parameters for branch in self.branches]
+        self._each(steps, self.split_gradient(dy, shapes))
 
     def split(self, x: Array) -> Sequence[Array]:
-        """What each branch takes: here all of x."""
+        """The x of each branch: here all of x."""
         return [x] * len(self.branches)
 
-    def gather(self, dxs: Sequence[Array]) -> Array:
-        """The dx of their dx: here the sum, for x reaches the loss on every way."""
+    def join_gradients(self, dxs: Sequence[Array]) -> Array:
+        """One dx of the branches' dx: here the sum, because x contributes to every branch."""
         return _sum(dxs)
 
     @abstractmethod
     def join(self, ys: Sequence[Array]) -> Array:
-        """One y of theirs."""
+        """One y of the outputs of the branches."""
 
     @abstractmethod
-    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
-        """The dy of each branch, whose y had these shapes."""
+    def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """The dy of each branch; `shapes` are those of their outputs."""
 
-    def _in(self, index: int, step: Callable[[Any], Any], value: Any) -> Any:
-        return _at(f"branch {index + 1} of {len(self.branches)}", step, value)
+    def _each(self, steps: Sequence[Callable[[Any], Any]], values: Sequence[Any]) -> list[Any]:
+        """What each branch's step returns for its value."""
+        return [
+            _located(f"branch {number} of {len(steps)}", step, value)
+            for number, (step, value) in enumerate(zip(steps, values, strict=True), 1)
+        ]
 
 
 @final
 class Sum(Branches):
-    """y = f₁(x) + f₂(x) + ...: every branch takes x, and their outputs are added.
+    """y = f₁(x) + f₂(x) + ...: the sum of the outputs of branches that all take x.
 
-    Gradients: every branch gets dy, and dx is the sum of theirs. A list of layers stands for a
-    `Sequential` of them.
+    Gradients: every branch gets dy, and dx is the sum of the dx of the branches. A list of layers
+    stands for a `Sequential` of them.
 
     Raises:
         InputError: no list of layers, or branches whose outputs differ in shape.
@@ -87,7 +89,7 @@ class Sum(Branches):
     """
 
     def join(self, ys: Sequence[Array]) -> Array:
-        """Their sum."""
+        """The sum."""
         for y in ys[1:]:
             if np.shape(y) != np.shape(ys[0]):
                 raise InputError(
@@ -95,20 +97,20 @@ class Sum(Branches):
                 )
         return _sum(ys)
 
-    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
-        """All of dy for each."""
+    def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """All of dy for each branch."""
         return [dy] * len(shapes)
 
 
 class _Joined(Branches):
-    """Branches whose outputs are laid side by side along one axis."""
+    """Branches whose outputs are concatenated along one axis."""
 
     def __init__(self, branches: Iterable[Branch], *, axis: int = 1) -> None:
         super().__init__(branches)
         self.axis = sample_axis(type(self).__name__, axis)
 
     def join(self, ys: Sequence[Array]) -> Array:
-        """Side by side."""
+        """The outputs, concatenated along the axis."""
         axes = np.ndim(ys[0])
         if not -axes < self.axis < axes:  # counted from the end, -axes is the batch axis
             raise InputError(
@@ -123,18 +125,18 @@ class _Joined(Branches):
                 f"got {_samples(ys)}"
             ) from None
 
-    def divide(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
-        """To each the part that it gave."""
+    def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+        """For each branch the part of dy at its output."""
         ends = np.cumsum([shape[self.axis] for shape in shapes])
         return np.split(dy, ends[:-1], axis=self.axis)
 
 
 @final
 class Concatenate(_Joined):
-    """y = [f₁(x), f₂(x), ...]: every branch takes x; outputs stand side by side along `axis`.
+    """y = [f₁(x), f₂(x), ...]: the outputs of branches that all take x, concatenated along `axis`.
 
-    Gradients: every branch gets its part of dy, and dx is the sum of theirs. The axis is 1 by
-    default, that of channels and features; a list of layers stands for a `Sequential` of them.
+    Gradients: every branch gets its part of dy, and dx is the sum of the dx of the branches. The
+    axis is 1 by default, that of channels and features; a list of layers stands for a `Sequential`.
 
     Raises:
         InputError: no list of layers, the axis of the batch, or branches whose outputs differ
@@ -148,15 +150,14 @@ class Concatenate(_Joined):
 
 @final
 class Parallel(_Joined):
-    """y = [f₁(x₁), f₂(x₂), ...]: each branch takes its own part of x along `axis`.
+    """y = [f₁(x₁), f₂(x₂), ...]: each branch takes its own part of x = [x₁, x₂, ...] along `axis`.
 
-    `sizes` are those of the parts; by default they are equal. Outputs stand side by side along the
-    same axis. Gradients: each branch gets its part of dy, and dx is theirs side by side.
+    `sizes` are the sizes of the parts, equal by default. Outputs are concatenated along the same
+    axis. Gradients: each branch gets its part of dy, and dx = [dx₁, dx₂, ...].
 
     Raises:
-        InputError: no list of layers, the axis of the batch, sizes that are not one for each
-            branch, an x that does not have these parts, or branches whose outputs differ along
-            another axis.
+        InputError: no list of layers, the axis of the batch, not one size for each branch, an x
+            that is not of these sizes, or branches whose outputs differ along another axis.
 
     >>> from tinynet import Dense
     >>> Parallel([Dense(3, 2), Dense(1, 1)], sizes=[3, 1])(np.ones((8, 4), np.float32)).shape
@@ -174,33 +175,33 @@ class Parallel(_Joined):
             )
 
     def split(self, x: Array) -> Sequence[Array]:
-        """To each its part of x."""
+        """For each branch its part of x."""
         self.check_input(x, "N", ..., integers=True)
         count, axis = len(self.branches), self.axis
-        width = x.shape[axis] if -x.ndim < axis < x.ndim else 0
-        sizes = self.sizes or [width // count] * count
-        if not width or sum(sizes) != width:
-            wanted = f"{sum(sizes)} entries" if self.sizes else f"a multiple of {count} entries"
+        length = x.shape[axis] if -x.ndim < axis < x.ndim else 0
+        sizes = self.sizes or [length // count] * count
+        if not length or sum(sizes) != length:
+            expected = f"{sum(sizes)} entries" if self.sizes else f"a multiple of {count} entries"
             raise InputError(
-                f"{self!r} expects x to have {wanted} along axis {axis}, got {_samples([x])}"
+                f"{self!r} expects x to have {expected} along axis {axis}, got {_samples([x])}"
             )
         return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
-    def gather(self, dxs: Sequence[Array]) -> Array:
-        """Side by side, as the parts of x are."""
+    def join_gradients(self, dxs: Sequence[Array]) -> Array:
+        """The parts of dx, concatenated as those of x."""
         return np.concatenate(dxs, axis=self.axis)
 
 
 @final
 class Residual(Layer):
-    """y = x + f(x), or with a `shortcut` g: y = g(x) + f(x).
+    """A residual connection: y = x + f(x), or with a `shortcut` g: y = g(x) + f(x).
 
-    Gradient: dx = dy + (dy through f), or (dy through g) + (dy through f). The way past the body
-    passes every gradient on as it is, however deep the network. A list of layers stands for a
-    `Sequential` of them; where the body changes the shape, the shortcut has to change it, too.
+    Gradient: dx = dy + (dx of f), or (dx of g) + (dx of f). The identity carries the gradient past
+    the body f unchanged, however deep the network. A list of layers stands for a `Sequential` of
+    them. Where the body changes the shape, the shortcut has to change it in the same way.
 
     Raises:
-        InputError: body or shortcut is no layer; later, their outputs differ in shape.
+        InputError: body or shortcut is no layer; in forward, their outputs differ in shape.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
 
@@ -214,46 +215,46 @@ class Residual(Layer):
         self.shortcut = None if shortcut is None else _layer("Residual", shortcut)
 
     def forward(self, x: Array) -> Array:
-        """x: what the body takes -> y: like the body's."""
+        """x: the input of the body -> y: of the shape of its output."""
         self.check_input(x, "N", ...)
-        past = x if self.shortcut is None else _at("shortcut", self.shortcut, x)
-        through = _at("body", self.body, x)
-        if np.shape(through) != np.shape(past):
-            hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, brings x there"
+        skipped = x if self.shortcut is None else _located("shortcut", self.shortcut, x)
+        y = _located("body", self.body, x)
+        if np.shape(y) != np.shape(skipped):
+            hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, gives x the shape of y"
             raise InputError(
-                f"{self!r} expects its body to give {_samples([past])}, "
-                f"got {_samples([through])}{hint if self.shortcut is None else ''}"
+                f"{self!r} expects its body to give {_samples([skipped])}, "
+                f"got {_samples([y])}{hint if self.shortcut is None else ''}"
             )
-        y: Array = past + through
+        y = skipped + y
         self.save_for_backward(y)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx: like x."""
         (dy,) = self.saved_for_backward(dy)
-        past = dy if self.shortcut is None else _at("shortcut", self.shortcut.backward, dy)
-        dx: Array = past + _at("body", self.body.backward, dy)
+        skipped = dy if self.shortcut is None else _located("shortcut", self.shortcut.backward, dy)
+        dx: Array = skipped + _located("body", self.body.backward, dy)
         return dx
 
     def backward_parameters(self, dy: Array) -> None:
-        """As `backward`, without dx and what only dx would need."""
+        """As `backward`, without dx and what only dx needs."""
         (dy,) = self.saved_for_backward(dy)
         if self.shortcut is not None:
-            _at("shortcut", self.shortcut.backward_parameters, dy)
-        _at("body", self.body.backward_parameters, dy)
+            _located("shortcut", self.shortcut.backward_parameters, dy)
+        _located("body", self.body.backward_parameters, dy)
 
 
-def _at(place: str, step: Callable[[Any], Any], value: Any) -> Any:
-    """The step of one layer; what it refuses says on which way it stands."""
+def _located(location: str, step: Callable[[Any], Any], value: Any) -> Any:
+    """Calls a step of a layer; an InputError from it gets the location in front."""
     try:
         return step(value)
     except InputError as error:
-        error.add_location(place)
+        error.add_location(location)
         raise
 
 
 def _samples(arrays: Sequence[Any]) -> str:
-    """The shapes of one sample: of an empty batch they tell as much as of a full one."""
+    """The shapes without the batch axis, which is empty while shapes are checked."""
     return f"samples of shape {', '.join(str(np.shape(array)[1:]) for array in arrays)}"
 
 
@@ -284,16 +285,16 @@ def _layer(who: str, branch: Any) -> Layer:
 
 @final
 class Lambda(Layer):
-    """y = function(x), with dx = derivative(dy, x), for what has no parameters.
+    """y = function(x) and dx = derivative(dy, x): two functions as a layer without parameters.
 
-    It is the short way to a layer of one's own: `check_gradients` tells whether the two belong
-    together. The function gets x and returns an array with the batch as axis 0; the derivative gets
-    dy and x, and returns an array of the shape of x. Both must leave what they are given alone.
+    The function gets x and returns an array with the batch as axis 0; the derivative gets dy and x,
+    and returns an array of the shape of x. Neither may write to its arguments. `check_gradients`
+    checks that the two belong together.
 
-    A network with a Lambda made by the word `lambda` cannot be pickled; `save` and `load` work.
+    A network with a Lambda of `lambda` expressions cannot be pickled; `save` and `load` work.
 
     Raises:
-        InputError: one of the two is no function, or returns what it should not.
+        InputError: one of the two is no function, or returns no array or one of a wrong shape.
 
     >>> sine = Lambda(np.sin, lambda dy, x: dy * np.cos(x))
     >>> sine(np.array([[0.0, np.pi / 2]]))
@@ -314,7 +315,7 @@ class Lambda(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, ...) -> y: (N, ...)."""
         self.check_input(x, "N", ..., integers=True)
-        y = self._fresh(self.function(x), x)
+        y = self._own(self.function(x), x)
         if y.shape[:1] != x.shape[:1]:
             raise InputError(
                 f"{self!r} expects its function to keep the samples of x on axis 0, "
@@ -326,7 +327,7 @@ class Lambda(Layer):
     def backward(self, dy: Array) -> Array:
         """dy: (N, ...) -> dx: (N, ...)."""
         dy, x = self.saved_for_backward(dy)
-        dx = self._fresh(self.derivative(dy, x), dy, x)
+        dx = self._own(self.derivative(dy, x), dy, x)
         if dx.shape != x.shape:
             raise InputError(
                 f"{self!r} expects its derivative to return the shape of x, {x.shape}, "
@@ -334,12 +335,13 @@ class Lambda(Layer):
             )
         return dx
 
-    def _fresh(self, result: object, *given: Array) -> Array:
-        """The result in the float dtype of x, in memory of its own."""
+    def _own(self, result: object, *arguments: Array) -> Array:
+        """The result in the float dtype of x, the last argument, and in memory of its own."""
         if not isinstance(result, np.ndarray):
             raise InputError(f"{self!r} expects arrays from its functions, got {result!r}")
-        if given[-1].dtype.kind == "f":
-            result = result.astype(given[-1].dtype, copy=False)
-        # A function may well return x itself, or a view.
-        shared = any(np.may_share_memory(result, array) for array in given)
+        x = arguments[-1]
+        if x.dtype.kind == "f":
+            result = result.astype(x.dtype, copy=False)
+        # The function may return x itself, or a view of it.
+        shared = any(np.may_share_memory(result, array) for array in arguments)
         return result.copy() if shared else result

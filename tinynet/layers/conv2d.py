@@ -1,12 +1,12 @@
-"""The three sums of a convolution: forward, back to the image, and for the gradient by the weights.
+"""2-D convolution of arrays: forward, the gradient of the input, and the gradient of the weight.
 
-Images are (C, H, W, N) here, samples last, so that copies and sums run over the pixels of a row for
-all samples at once. What the kernel sees from one row of stops is the matrix of one product. For it
-each image row is written out once per column of the kernel; the rows under the kernel then lie one
-behind the other, and as one matrix they are read where they are.
+Images are (C, H, W, N) here, batch last: copies and sums then run along contiguous memory, over the
+pixels of a row for all samples at once. The weight is (O, C / G, K, K) with G groups; channels of
+different groups never meet, and arrays (G, ., .) hold one matrix for each group.
 
-The weights are (O, C / groups, rows, columns). With `groups` the channels are cut into parts that
-know nothing of each other: arrays (groups, ., .) are that many matrices.
+The convolution is computed as matrix products on unfolded images (im2col), one output row at a
+time. Unfolding copies an image row only once for each kernel column, not for each kernel entry: the
+rows that the kernel covers are neighbours in memory, so that they form the matrix without a copy.
 """
 
 import math
@@ -21,35 +21,38 @@ from tinynet.validation import whole_number
 
 Pair = tuple[int, int]
 
+# The most entries that are unfolded at a time, into the same memory again and again. A block stays
+# in the cache, and fresh memory costs more than the copy.
+UNFOLD_ENTRIES = 2**19
+
 
 class Window(NamedTuple):
-    """A kernel, how far it moves at a time, the gaps in it, and the border around the image.
+    """The sliding window of a convolution or pooling, as pairs for (rows, columns).
 
-    All in (rows, columns); `padding` is ((top, bottom), (left, right)). Along one axis of size H,
-    with the padding added to it, the kernel spans D (K - 1) + 1 entries and stops at
-    ⌊(H - D (K - 1) - 1) / S⌋ + 1 places.
+    `padding` is ((top, bottom), (left, right)). Along one axis of size H, the output size is
+    ⌊(H + padding - D (K - 1) - 1) / S⌋ + 1, with the padding of both sides.
 
-    >>> Window.of("Conv2D", kernel_size=3, stride=2, padding=1).stops((28, 28))
+    >>> Window.of("Conv2D", 3, stride=2, padding=1).output_size((28, 28))
     (14, 14)
     """
 
-    kernel: Pair
+    kernel_size: Pair
     stride: Pair
-    dilation: Pair
     padding: tuple[Pair, Pair]
+    dilation: Pair
 
     @classmethod
     def of(
-        cls, who: str, *, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+        cls, who: str, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1
     ) -> Self:
-        """A window from arguments as PyTorch takes them, for a layer that is named by `who`.
+        """A window from arguments as PyTorch takes them; `who` names the layer in errors.
 
-        Numbers stand for both axes. `padding` is a number, a pair (rows, columns), a pair of pairs
-        ((top, bottom), (left, right)), "valid" for none, or "same" for as much as keeps the size
-        with a stride of 1, the odd one at the bottom and at the right.
+        A number stands for both axes. `padding` is a number, a pair (rows, columns), a pair of
+        pairs ((top, bottom), (left, right)), "valid" for none, or "same": as much as keeps the size
+        at stride 1, with the larger half at the bottom and at the right.
 
         Raises:
-            InputError: an argument is none of these, or "same" comes with a stride above 1.
+            InputError: an argument is none of these, or padding is "same" and a stride above 1.
         """
         kernel = pair(who, "kernel_size", kernel_size)
         strides, gaps = pair(who, "stride", stride), pair(who, "dilation", dilation)
@@ -61,7 +64,7 @@ class Window(NamedTuple):
                 )
             spans = [gap * (size - 1) for gap, size in zip(gaps, kernel, strict=True)]
             rows, columns = ((span // 2, span - span // 2) for span in spans)
-            return cls(kernel, strides, gaps, (rows, columns))
+            return cls(kernel, strides, (rows, columns), gaps)
         if isinstance(padding, str) and padding != "valid":
             raise InputError(
                 f'{who} expects padding to be "same", "valid", a number or a pair, got {padding!r}'
@@ -70,14 +73,31 @@ class Window(NamedTuple):
         if not isinstance(sides, tuple | list) or len(sides) != 2:
             sides = (sides, sides)
         rows, columns = (pair(who, "padding", side, at_least=0) for side in sides)
-        return cls(kernel, strides, gaps, (rows, columns))
+        return cls(kernel, strides, (rows, columns), gaps)
 
-    def stops(self, size: Pair) -> Pair:
-        """At how many places it stops along the rows and columns of an image; may be below 1."""
+    def extent(self) -> Pair:
+        """How many rows and columns the dilated kernel covers."""
         rows, columns = (
-            (length + sum(sides) - gap * (kernel - 1) - 1) // stride + 1
-            for length, sides, gap, kernel, stride in zip(
-                size, self.padding, self.dilation, self.kernel, self.stride, strict=True
+            gap * (size - 1) + 1 for gap, size in zip(self.dilation, self.kernel_size, strict=True)
+        )
+        return rows, columns
+
+    def output_size(self, size: Pair) -> Pair:
+        """The number of output rows and columns for an image of this size; may be below 1."""
+        rows, columns = (
+            (length + sum(sides) - extent) // stride + 1
+            for length, sides, extent, stride in zip(
+                size, self.padding, self.extent(), self.stride, strict=True
+            )
+        )
+        return rows, columns
+
+    def input_size(self, output_size: Pair) -> Pair:
+        """The size of the smallest image that has this output size; may be below 1."""
+        rows, columns = (
+            stride * (count - 1) + extent - sum(sides)
+            for count, sides, extent, stride in zip(
+                output_size, self.padding, self.extent(), self.stride, strict=True
             )
         )
         return rows, columns
@@ -99,131 +119,131 @@ def pair(who: str, name: str, value: Any, *, at_least: int = 1) -> Pair:
     return first, second
 
 
-def short(values: Pair) -> str:
-    """Two numbers as they are given to a layer: 2 for (2, 2)."""
-    return repr(values[0] if values[0] == values[1] else values)
-
-
 def batch_last(x: Array) -> Array:
-    """(N, C, H, W) -> (C, H, W, N), contiguous in memory: x itself where it already lies so."""
+    """(N, C, H, W) -> (C, H, W, N), contiguous: a view where the memory is already in this order.
+
+    >>> batch_last(np.zeros((8, 3, 4, 5))).shape
+    (3, 4, 5, 8)
+    """
     return np.ascontiguousarray(x.transpose(1, 2, 3, 0))
 
 
 def batch_first(images: Array) -> Array:
-    """(C, H, W, N) seen as (N, C, H, W)."""
+    """(C, H, W, N) -> (N, C, H, W), a view."""
     return images.transpose(3, 0, 1, 2)
 
 
-# Image rows are written out so many entries at a time, into the same memory again and again. What
-# is fresh from the system costs more than the copy.
-ENTRIES = 2**19
-
-
-def correlate(images: Array, weight: Array, window: Window, stops: Pair, groups: int) -> Array:
-    """The sum over the kernel at each of its stops: (C, H, W, N) -> (O, *stops, N)."""
+def conv2d(images: Array, weight: Array, window: Window, output_size: Pair, groups: int) -> Array:
+    """The forward pass: (C, H, W, N), (O, C / G, K, K) -> (O, P, Q, N), (P, Q) the output size."""
     outputs, n = len(weight), images.shape[-1]
-    # (groups, O, C · rows · columns), both channels per group, in the order of `_columns`.
+    rows, columns = output_size
+    # (G, O/G, K·C/G·K), the last axis in the order of `_unfold`: kernel row, channel, kernel column
     weight = weight.swapaxes(1, 2).reshape(groups, outputs // groups, -1)
-    y = np.empty((groups, outputs // groups, stops[0], stops[1] * n), images.dtype)
-    for row, columns in enumerate(_columns(images, window, stops, groups)):
-        np.matmul(weight, columns, out=y[:, :, row])
-    return y.reshape(outputs, *stops, n)
+    y = np.empty((groups, outputs // groups, rows, columns * n), images.dtype)
+    for row, unfolded in enumerate(_unfold(images, window, output_size, groups)):
+        np.matmul(weight, unfolded, out=y[:, :, row])
+    return y.reshape(outputs, rows, columns, n)
 
 
-def weight_gradient(images: Array, dy: Array, window: Window, groups: int) -> Array:
-    """For each weight the sum of what it met in the image times dy: -> (O, C, rows, columns)."""
+def conv2d_weight_gradient(images: Array, dy: Array, window: Window, groups: int) -> Array:
+    """The sum of dy · x over samples and output positions: (C, H, W, N), (O, P, Q, N) -> dW."""
     outputs, rows, columns, n = dy.shape
-    stops, channels = (rows, columns), len(images) // groups
+    (kernel_rows, kernel_columns), channels = window.kernel_size, len(images) // groups
     dy = dy.reshape(groups, outputs // groups, rows, columns * n)
-    dw = np.zeros((groups, outputs // groups, channels * math.prod(window.kernel)), dy.dtype)
-    for row, seen in enumerate(_columns(images, window, stops, groups)):
-        dw += dy[:, :, row] @ seen.swapaxes(1, 2)
-    dw = dw.reshape(outputs, window.kernel[0], channels, window.kernel[1])
-    return np.ascontiguousarray(dw.swapaxes(1, 2))
+    dw = np.zeros((groups, outputs // groups, kernel_rows * channels * kernel_columns), dy.dtype)
+    for row, unfolded in enumerate(_unfold(images, window, (rows, columns), groups)):
+        dw += dy[:, :, row] @ unfolded.swapaxes(1, 2)
+    dw = dw.reshape(outputs, kernel_rows, channels, kernel_columns)
+    return np.ascontiguousarray(dw.swapaxes(1, 2))  # (O, C/G, K, K)
 
 
-def spread(dy: Array, weight: Array, window: Window, size: Pair, groups: int) -> Array:
-    """Each dy goes back, weighted, to all that its sum was over: (O, H', W', N) -> (C, *size, N).
+def conv2d_input_gradient(
+    dy: Array, weight: Array, window: Window, size: Pair, groups: int
+) -> Array:
+    """The sum of W · dy over all that x contributes to: (O, P, Q, N) -> dx (C, H, W, N).
 
-    Row by row of the image: some rows of the kernel meet it, each from a row of stops of its own.
+    (H, W) is `size`. With x in place of dy this is the forward pass of a transposed convolution.
     """
     outputs, channels, kernel_rows, kernel_columns = weight.shape
     _, rows, columns, n = dy.shape
     stride, gap = window.stride[0], window.dilation[0]
     (top, _), (left, right) = window.padding
-    # The further down in the kernel a row is, the further up is the stop from which it meets the
-    # same row of the image. With the rows of the kernel backwards, and rows in front of channels,
-    # those that meet it are neighbours in both arrays: two matrices, and nothing is copied.
+    # One image row gets dy from several output rows: the lower in the kernel it is, the higher is
+    # the output row. With the kernel rows reversed, and next to the output channels in memory,
+    # the terms of one image row are neighbours in both arrays: two matrices, without a copy.
     dy = np.ascontiguousarray(
         dy.reshape(groups, outputs // groups, rows, columns * n).swapaxes(1, 2)
-    )
-    taps = weight.reshape(groups, outputs // groups, channels, kernel_rows, kernel_columns)
-    taps = taps[:, :, :, ::-1].transpose(0, 3, 1, 2, 4)
-    taps = taps.reshape(groups, kernel_rows, outputs // groups, channels * kernel_columns)
+    )  # (G, P, O/G, Q·N)
+    weight = weight.reshape(groups, outputs // groups, channels, kernel_rows, kernel_columns)
+    weight = weight[:, :, :, ::-1].transpose(0, 3, 1, 2, 4)
+    weight = weight.reshape(groups, kernel_rows, outputs // groups, channels * kernel_columns)
 
     dx = np.zeros((groups, channels, size[0], left + size[1] + right, n), dy.dtype)
-    starts = range(0, rows * stride, stride)
+    starts = range(0, rows * stride, stride)  # where in the padded image the kernel starts
     for row in range(size[0]):
-        # Where the kernel starts when its last row meets this one, then the row before, and so on.
-        places = range(top + row - gap * (kernel_rows - 1), top + row + 1, gap)
-        met = [(tap, starts.index(at)) for tap, at in enumerate(places) if at in starts]
-        if met:
-            tap, stop = (_evenly(numbers) for numbers in zip(*met, strict=True))
-            terms = len(met) * (outputs // groups)
-            weights = taps[:, tap].reshape(groups, terms, channels * kernel_columns)
-            product = weights.swapaxes(1, 2) @ dy[:, stop].reshape(groups, terms, columns * n)
+        # Where it starts when its last row covers this image row, the row before the last, ...
+        candidates = range(top + row - gap * (kernel_rows - 1), top + row + 1, gap)
+        terms = [(i, starts.index(start)) for i, start in enumerate(candidates) if start in starts]
+        if terms:
+            kernel_slice, output_slice = (
+                _as_slice(indices) for indices in zip(*terms, strict=True)
+            )
+            count = len(terms) * (outputs // groups)
+            weights = weight[:, kernel_slice].reshape(groups, count, channels * kernel_columns)
+            dys = dy[:, output_slice].reshape(groups, count, columns * n)
+            product = weights.swapaxes(1, 2) @ dys
             unfolded = product.reshape(groups, channels, kernel_columns, columns, n)
-            for j, seen in enumerate(_seen(window, columns)):
-                dx[:, :, row, seen] += unfolded[:, :, j]
+            for j, covered in enumerate(_covered_columns(window, columns)):
+                dx[:, :, row, covered] += unfolded[:, :, j]
     images = dx.reshape(groups * channels, size[0], left + size[1] + right, n)
     return images[:, :, left : left + size[1]]
 
 
-def _columns(images: Array, window: Window, stops: Pair, groups: int) -> Iterator[Array]:
-    """What the kernel sees from each row of stops: (groups, rows · C · columns, W' · N).
+def _unfold(images: Array, window: Window, output_size: Pair, groups: int) -> Iterator[Array]:
+    """For each output row the matrix of what the kernel covers: (G, K·C/G·K, Q·N).
 
-    Each stands until the next one is asked for.
+    Each of them is valid until the next one is requested.
     """
     channels, _, _, n = images.shape
-    (kernel_rows, kernel_columns), (stride, _) = window.kernel, window.stride
-    span = window.dilation[0] * (kernel_rows - 1) + 1
-    images = _bordered(images, window.padding)
+    rows, columns = output_size
+    kernel_columns, stride, gap = window.kernel_size[1], window.stride[0], window.dilation[0]
+    extent, _ = window.extent()
+    images = _pad(images, window.padding)
     images = images.reshape(groups, channels // groups, *images.shape[1:]).swapaxes(1, 2)
-    entries = max(channels * kernel_columns * stops[1] * n, 1)  # of one image row
-    at_once = min(max((ENTRIES // entries - span) // stride, 0) + 1, stops[0])  # rows of stops
-    rows = (at_once - 1) * stride + span
-    shape = (groups, rows, channels // groups, kernel_columns, stops[1], n)
-    unfolded = np.empty(shape, images.dtype)
-    for first in range(0, stops[0], at_once):
-        some = images[:, first * stride : first * stride + rows]  # at the end there may be fewer
-        for j, seen in enumerate(_seen(window, stops[1])):
-            unfolded[:, : some.shape[1], :, j] = some[:, :, :, seen]
-        for row in range(0, min(at_once, stops[0] - first) * stride, stride):
-            # With gaps between the rows reshape copies them.
-            under = unfolded[:, row : row + span : window.dilation[0]]
-            yield under.reshape(groups, math.prod(under.shape[1:4]), stops[1] * n)
+    entries = max(channels * kernel_columns * columns * n, 1)  # of one unfolded image row
+    at_once = min(max((UNFOLD_ENTRIES // entries - extent) // stride, 0) + 1, rows)  # output rows
+    block_rows = (at_once - 1) * stride + extent
+    block = np.empty(
+        (groups, block_rows, channels // groups, kernel_columns, columns, n), images.dtype
+    )
+    for first in range(0, rows, at_once):
+        part = images[:, first * stride : first * stride + block_rows]  # may be fewer at the end
+        for j, covered in enumerate(_covered_columns(window, columns)):
+            block[:, : part.shape[1], :, j] = part[:, :, :, covered]
+        for row in range(0, min(at_once, rows - first) * stride, stride):
+            under_kernel = block[:, row : row + extent : gap]  # with gaps, reshape copies
+            yield under_kernel.reshape(groups, math.prod(under_kernel.shape[1:4]), columns * n)
 
 
-def _seen(window: Window, stops: int) -> list[slice]:
-    """For each column of the kernel the columns of the image that it meets."""
-    (_, kernel), (_, stride), (_, gap) = window.kernel, window.stride, window.dilation
-    reach = stride * (stops - 1) + 1
-    return [slice(j * gap, j * gap + reach, stride) for j in range(kernel)]
+def _covered_columns(window: Window, columns: int) -> list[slice]:
+    """For each kernel column the padded image columns that it covers, one per output column."""
+    kernel, stride, gap = window.kernel_size[1], window.stride[1], window.dilation[1]
+    length = stride * (columns - 1) + 1
+    return [slice(j * gap, j * gap + length, stride) for j in range(kernel)]
 
 
-def _bordered(images: Array, padding: tuple[Pair, Pair]) -> Array:
-    """With rows and columns of zeros around it."""
+def _pad(images: Array, padding: tuple[Pair, Pair]) -> Array:
+    """Images with rows and columns of zeros around them."""
     (top, bottom), (left, right) = padding
     if not (top or bottom or left or right):
         return images
     channels, height, width, n = images.shape
-    shape = (channels, top + height + bottom, left + width + right, n)
-    bordered = np.zeros(shape, images.dtype)
-    bordered[:, top : top + height, left : left + width] = images
-    return bordered
+    padded = np.zeros((channels, top + height + bottom, left + width + right, n), images.dtype)
+    padded[:, top : top + height, left : left + width] = images
+    return padded
 
 
-def _evenly(numbers: tuple[int, ...]) -> slice:
-    """The slice of these numbers, which rise evenly."""
-    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
-    return slice(numbers[0], numbers[-1] + 1, step)
+def _as_slice(indices: tuple[int, ...]) -> slice:
+    """The slice of evenly rising indices."""
+    step = indices[1] - indices[0] if len(indices) > 1 else 1
+    return slice(indices[0], indices[-1] + 1, step)

@@ -1,13 +1,14 @@
-"""A convolution slides a small kernel over an image and sums up what it sees.
+"""Convolution and transposed convolution of images (N, C, H, W).
 
-Images have the shape (N, C, H, W), as everywhere. In memory the samples come last, in the order
-(C, H, W, N): y and dx are views of such arrays, and what works entry by entry keeps the order.
+Both are computed on batch-last arrays (C, H, W, N): y and dx are transposed views of such arrays,
+and elementwise layers keep their memory order.
 """
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 import math
-from typing import Any, final
+from abc import abstractmethod
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -19,47 +20,19 @@ from tinynet.layers.conv2d import (
     Window,
     batch_first,
     batch_last,
-    correlate,
+    conv2d,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
     pair,
-    short,
-    spread,
-    weight_gradient,
 )
-from tinynet.parameter import Array, Parameter
+from tinynet.parameter import Array, write_grad
 from tinynet.validation import whole_number
 
 
-@final
-class Conv2D(Layer):
-    """At each stop of the kernel the weighted sum of what it sees, per output channel, plus a bias.
+class _Convolution(Layer):
+    """The parameters of a convolution, and the parts of forward and backward that both share."""
 
-    With stride S, dilation D, and x being 0 on the border that padding puts around it:
-
-        y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j W[o, c, i, j] · x[n, c, p S + i D, q S + j D].
-
-    x is (N, in_channels, H, W) and y (N, out_channels, P, Q), where P counts the stops,
-    P = ⌊(H + padding - D (K - 1) - 1) / S⌋ + 1 with the padding of both sides, and Q alike. With
-    `groups` both channels are cut into that many parts, and each part of y is summed over one part
-    of x alone; groups = in_channels is a depthwise convolution. Sizes are numbers or pairs (rows,
-    columns). `padding` is also "valid", "same", or, unlike in PyTorch, ((top, bottom), (left,
-    right)); there is no padding_mode.
-
-    Gradients, summed over the same pairs of entries: dx = Σ W · dy, dW = Σ x · dy, db = Σ dy.
-
-    `.weight` is (out_channels, in_channels / groups, K, K) as in PyTorch, `.bias` (out_channels,),
-    or None with bias=False. `rng` is a Generator, an int seed, or None for fresh randomness. An
-    initializer is told that an entry of x goes to K K / (S S) stops on average. The product is
-    computed in the dtype of x.
-
-    Raises:
-        InputError: an argument is out of range, groups does not divide both channels, an
-            initializer gives another shape, x is not (N, in_channels, H, W), or the kernel does
-            not fit into the image.
-
-    >>> layer = Conv2D(1, 8, 3, padding="same", rng=0)
-    >>> layer(np.ones((4, 1, 28, 28), np.float32)).shape
-    (4, 8, 28, 28)
-    """
+    _transposed: ClassVar[bool]
 
     def __init__(
         self,
@@ -76,142 +49,149 @@ class Conv2D(Layer):
         weight_init: Initializer = he_normal,
         bias_init: Initializer = zeros,
     ) -> None:
-        who = "Conv2D"
+        who = type(self).__name__
+        self.in_channels = whole_number(who, "in_channels", in_channels)
+        self.out_channels = whole_number(who, "out_channels", out_channels)
+        self.window = Window.of(who, kernel_size, stride, padding, dilation)
         self.kernel_size, self.stride = kernel_size, stride
         self.padding, self.dilation = padding, dilation
-        self.window = Window.of(
-            who, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation
+        self.groups = whole_number(who, "groups", groups)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise InputError(
+                f"{who} expects groups to divide in_channels and out_channels, "
+                f"got groups={groups} for {in_channels} and {out_channels}"
+            )
+        # A transposed convolution is the backward pass of a convolution from out_channels to
+        # in_channels: it has that weight, and fan_in and fan_out change places. An input entry is
+        # covered by only one of stride · stride positions of each kernel entry, on average.
+        inputs, outputs = self.in_channels, self.out_channels
+        if self._transposed:
+            inputs, outputs = outputs, inputs
+        entries, steps = math.prod(self.window.kernel_size), math.prod(self.window.stride)
+        fan_in = inputs // self.groups * entries
+        fan_out = outputs // self.groups * entries / steps
+        fans = (fan_out, fan_in) if self._transposed else (fan_in, fan_out)
+        shape = (outputs, inputs // self.groups, *self.window.kernel_size)
+        rng, who = (
+            np.random.default_rng(rng),
+            f"{who}({in_channels}, {out_channels}, {kernel_size})",
         )
-        self.in_channels, self.out_channels, self.groups = channels_in_groups(
-            who, in_channels, out_channels, groups
-        )
-        inputs, outputs = self.in_channels // self.groups, self.out_channels // self.groups
-        taps, every = math.prod(self.window.kernel), math.prod(self.window.stride)
-        rng, fans = np.random.default_rng(rng), (inputs * taps, outputs * taps / every)
-        shape = (self.out_channels, inputs, *self.window.kernel)
-        who = f"{who}({in_channels}, {out_channels}, {kernel_size})"
         self.weight = init_parameter(who, weight_init, shape, fans, rng)
         self.bias = (
             init_parameter(who, bias_init, (self.out_channels,), fans, rng) if bias else None
         )
 
+    def backward(self, dy: Array) -> Array:
+        """dy: like y -> dx: like x."""
+        dy, images = self.saved_for_backward(dy)
+        dy = batch_last(dy)
+        self._write_gradients(dy, images)
+        return batch_first(self._input_gradient(dy, self._weight_as(dy), images))
+
+    def backward_parameters(self, dy: Array) -> None:
+        """As `backward`, without dx."""
+        dy, images = self.saved_for_backward(dy)
+        self._write_gradients(batch_last(dy), images)
+
+    def _write_gradients(self, dy: Array, images: Array) -> None:
+        write_grad(self.weight, self._weight_gradient(dy, images))
+        if self.bias is not None:
+            write_grad(self.bias, dy.sum(axis=(1, 2, 3), dtype=np.float64))
+
+    def _weight_as(self, array: Array) -> Array:
+        """The weight in the dtype of an array."""
+        return self.weight.value.astype(array.dtype, copy=False)
+
+    def _add_bias(self, y: Array) -> Array:
+        """y: (O, P, Q, N), changed in place."""
+        if self.bias is not None:
+            y += self.bias.value[:, None, None, None]
+        return y
+
+    @abstractmethod
+    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
+        """The gradient dx for dy and the images of the forward, all batch-last."""
+
+    @abstractmethod
+    def _weight_gradient(self, dy: Array, images: Array) -> Array:
+        """The gradient dW for dy and the images of the forward, both batch-last."""
+
+
+@final
+class Conv2D(_Convolution):
+    """2-D convolution: the weighted sum of the inputs under a sliding kernel, plus a bias.
+
+    With stride S and dilation D, x being zero-padded, and summed over c, i and j:
+
+        y[n, o, p, q] = b[o] + Σ W[o, c, i, j] · x[n, c, p S + i D, q S + j D].
+
+    x is (N, in_channels, H, W) and y (N, out_channels, P, Q), P = ⌊(H + padding - D (K - 1) - 1) /
+    S⌋ + 1, Q alike. Gradients, over the same terms: dx = Σ W · dy, dW = Σ x · dy, db = Σ dy.
+
+    Arguments and parameters are PyTorch's: `.weight` is (out_channels, in_channels / groups, K, K),
+    `.bias` (out_channels,) or None with bias=False. Sizes are numbers or pairs (rows, columns);
+    docs/layers.md has the forms of `padding`, and the fans.
+
+    Raises:
+        InputError: an argument is out of range, groups does not divide both channels, x is not
+            (N, in_channels, H, W), or the kernel is larger than the padded image.
+
+    >>> layer = Conv2D(1, 8, 3, padding="same", rng=0)
+    >>> layer(np.ones((4, 1, 28, 28), np.float32)).shape
+    (4, 8, 28, 28)
+    """
+
+    _transposed = False
+
     def forward(self, x: Array) -> Array:
         """x: (N, in_channels, H, W) -> y: (N, out_channels, P, Q)."""
         self.check_input(x, "N", self.in_channels, "H", "W")
         size = (x.shape[2], x.shape[3])
-        stops = self.window.stops(size)
-        if min(*stops, *size) < 1:
-            rows, columns = (
-                max(gap * (kernel - 1) + 1 - sum(sides), 1)
-                for gap, kernel, sides in zip(
-                    self.window.dilation, self.window.kernel, self.window.padding, strict=True
-                )
-            )
+        output_size = self.window.output_size(size)
+        if min(*output_size, *size) < 1:
+            rows, columns = (max(length, 1) for length in self.window.input_size((1, 1)))
             raise InputError(
                 f"{self!r} expects images of at least {rows} x {columns}, "
                 f"for the kernel to fit in, got {size[0]} x {size[1]}"
             )
         images = batch_last(x)
-        weight = self.weight.value.astype(x.dtype, copy=False)
-        y = correlate(images, weight, self.window, stops, self.groups)
-        y = batch_first(plus(y, self.bias))
+        y = conv2d(images, self._weight_as(x), self.window, output_size, self.groups)
+        y = batch_first(self._add_bias(y))
         self.save_for_backward(y, images)
         return y
 
-    def backward(self, dy: Array) -> Array:
-        """dy: (N, out_channels, P, Q) -> dx: (N, in_channels, H, W)."""
-        dy, images = self.saved_for_backward(dy)
-        dy = batch_last(dy)
-        self._write_gradients(dy, images)
-        weight = self.weight.value.astype(dy.dtype, copy=False)
-        return batch_first(spread(dy, weight, self.window, images.shape[1:3], self.groups))
+    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
+        return conv2d_input_gradient(dy, weight, self.window, images.shape[1:3], self.groups)
 
-    def backward_parameters(self, dy: Array) -> None:
-        """As `backward`, without dx: a third of the work of a first layer."""
-        dy, images = self.saved_for_backward(dy)
-        self._write_gradients(batch_last(dy), images)
-
-    def _write_gradients(self, dy: Array, images: Array) -> None:
-        dw = weight_gradient(images, dy, self.window, self.groups)
-        self.weight.grad = dw.astype(self.weight.value.dtype, copy=False)
-        write_bias_gradient(self.bias, dy)
-
-
-def channels_in_groups(
-    who: str, in_channels: int, out_channels: int, groups: int
-) -> tuple[int, int, int]:
-    """Returns the three, or raises InputError if groups does not divide both channels."""
-    in_channels = whole_number(who, "in_channels", in_channels)
-    out_channels = whole_number(who, "out_channels", out_channels)
-    groups = whole_number(who, "groups", groups)
-    if in_channels % groups or out_channels % groups:
-        raise InputError(
-            f"{who} expects groups to divide in_channels and out_channels, "
-            f"got groups={groups} for {in_channels} and {out_channels}"
-        )
-    return in_channels, out_channels, groups
-
-
-def plus(y: Array, bias: Parameter | None) -> Array:
-    """Adds the bias to y itself, per channel of (C, H, W, N)."""
-    if bias is not None:
-        y += bias.value[:, None, None, None]
-    return y
-
-
-def write_bias_gradient(bias: Parameter | None, dy: Array) -> None:
-    """The sum of dy (C, H, W, N) per channel."""
-    if bias is not None:
-        bias.grad = dy.sum(axis=(1, 2, 3), dtype=np.float64).astype(bias.value.dtype)
-
-
-def arguments(layer: Any, output_padding: Pair = (0, 0)) -> str:
-    """What the constructor was given, as far as it is not the default."""
-    window: Window = layer.window
-    (top, bottom), (left, right) = window.padding
-    even = top == bottom and left == right
-    settings = [
-        ("stride", short(window.stride), "1"),
-        ("padding", short((top, left)) if even else repr(window.padding), "0"),
-        ("output_padding", short(output_padding), "0"),
-        ("dilation", short(window.dilation), "1"),
-        ("groups", repr(layer.groups), "1"),
-        ("bias", repr(layer.bias is not None), "True"),
-    ]
-    others = [f", {name}={value}" for name, value, usual in settings if value != usual]
-    return f"{layer.in_channels}, {layer.out_channels}, {short(window.kernel)}{''.join(others)}"
+    def _weight_gradient(self, dy: Array, images: Array) -> Array:
+        return conv2d_weight_gradient(images, dy, self.window, self.groups)
 
 
 @final
-class ConvTranspose2D(Layer):
-    """At each stop of the kernel its weights times x, put down in a larger image, plus a bias.
+class ConvTranspose2D(_Convolution):
+    """Transposed 2-D convolution: each input times the kernel, summed up in a larger image.
 
-    With stride S, dilation D and padding B:
+    With stride S, dilation D and padding B, over all c, p, q, i, j with p S + i D = h + B and
+    q S + j D = w + B:
 
-        y[n, o, h, w] = b[o] + Σ x[n, c, p, q] · W[c, o, i, j],
+        y[n, o, h, w] = b[o] + Σ x[n, c, p, q] · W[c, o, i, j].
 
-    summed over all c, p, q, i, j with p S + i D = h + B and q S + j D = w + B. It does to x what
-    a `Conv2D` does to dy on the way back. x is (N, in_channels, P, Q) and y (N, out_channels, H, W)
-    with H = (P - 1) S - 2 B + D (K - 1) + 1 + output_padding, and W alike. Where a `Conv2D` has
-    the same P for several H, `output_padding` says which: so many more rows at the bottom and
-    columns at the right. `groups` and sizes are as for `Conv2D`, but padding is numbers only.
+    x is (N, in_channels, P, Q) and y (N, out_channels, H, W), H = (P - 1) S - 2 B + D (K - 1) + 1 +
+    output_padding, W alike. It does to x what a `Conv2D` does to dy. Gradients, over the same
+    terms: dx = Σ W · dy, dW = Σ x · dy, db = Σ dy.
 
-    Gradients, summed over the same pairs of entries: dx = Σ W · dy, dW = Σ x · dy, db = Σ dy.
-
-    `.weight` is (in_channels, out_channels / groups, K, K) as in PyTorch, `.bias` (out_channels,),
-    or None with bias=False. `rng` is a Generator, an int seed, or None for fresh randomness. An
-    initializer is told that in_channels / groups · K K / (S S) terms meet in an entry of y on
-    average. The product is computed in the dtype of x.
+    Arguments and parameters are PyTorch's: `.weight` is (in_channels, out_channels / groups, K, K),
+    `.bias` (out_channels,) or None with bias=False. docs/layers.md explains `output_padding`.
 
     Raises:
-        InputError: an argument is out of range, groups does not divide both channels,
-            output_padding is smaller neither than stride nor than dilation, an initializer gives
-            another shape, x is not (N, in_channels, P, Q), or y would have no entry.
+        InputError: an argument is out of range, groups does not divide both channels, x is not
+            (N, in_channels, P, Q), or y would be empty.
 
-    >>> layer = ConvTranspose2D(8, 1, 2, stride=2, rng=0)
-    >>> layer(np.ones((4, 8, 14, 14), np.float32)).shape
+    >>> ConvTranspose2D(8, 1, 2, stride=2, rng=0)(np.ones((4, 8, 14, 14), np.float32)).shape
     (4, 1, 28, 28)
     """
+
+    _transposed = True
 
     def __init__(
         self,
@@ -230,80 +210,47 @@ class ConvTranspose2D(Layer):
         bias_init: Initializer = zeros,
     ) -> None:
         who = "ConvTranspose2D"
-        self.kernel_size, self.stride = kernel_size, stride
-        self.padding, self.dilation = padding, dilation
-        top, left = pair(who, "padding", padding, at_least=0)
-        self.window = Window.of(
-            who,
-            kernel_size=kernel_size,
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
             stride=stride,
-            padding=((top, top), (left, left)),
+            padding=pair(who, "padding", padding, at_least=0),
             dilation=dilation,
+            groups=groups,
+            bias=bias,
+            rng=rng,
+            weight_init=weight_init,
+            bias_init=bias_init,
         )
-        self.output_padding = pair(who, "output_padding", output_padding, at_least=0)
+        self.padding, self.output_padding = padding, output_padding
+        self._extra = pair(who, "output_padding", output_padding, at_least=0)
         limits = map(max, self.window.stride, self.window.dilation)
-        if any(more >= limit for more, limit in zip(self.output_padding, limits, strict=True)):
+        if any(extra >= limit for extra, limit in zip(self._extra, limits, strict=True)):
             raise InputError(
                 f"{who} expects output_padding to be smaller than stride or dilation, "
                 f"got {output_padding} with stride={stride}, dilation={dilation}"
             )
-        self.in_channels, self.out_channels, self.groups = channels_in_groups(
-            who, in_channels, out_channels, groups
-        )
-        inputs, outputs = self.in_channels // self.groups, self.out_channels // self.groups
-        taps, every = math.prod(self.window.kernel), math.prod(self.window.stride)
-        rng, fans = np.random.default_rng(rng), (inputs * taps / every, outputs * taps)
-        shape = (self.in_channels, outputs, *self.window.kernel)
-        who = f"{who}({in_channels}, {out_channels}, {kernel_size})"
-        self.weight = init_parameter(who, weight_init, shape, fans, rng)
-        self.bias = (
-            init_parameter(who, bias_init, (self.out_channels,), fans, rng) if bias else None
-        )
 
     def forward(self, x: Array) -> Array:
         """x: (N, in_channels, P, Q) -> y: (N, out_channels, H, W)."""
         self.check_input(x, "N", self.in_channels, "P", "Q")
-        stops = x.shape[2:]
-        # The smallest image with so many stops, and what is asked for beyond it.
-        height, width = (
-            stride * (count - 1) + gap * (kernel - 1) + 1 - sum(sides) + more
-            for stride, count, gap, kernel, sides, more in zip(
-                self.window.stride,
-                stops,
-                self.window.dilation,
-                self.window.kernel,
-                self.window.padding,
-                self.output_padding,
-                strict=True,
-            )
-        )
-        if min(*stops, height, width) < 1:
+        rows, columns = self.window.input_size((x.shape[2], x.shape[3]))
+        size = (rows + self._extra[0], columns + self._extra[1])
+        if min(*x.shape[2:], *size) < 1:
             raise InputError(
                 f"{self!r} expects images of which its padding leaves at least one entry, "
-                f"got {stops[0]} x {stops[1]}, to become {height} x {width}"
+                f"got {x.shape[2]} x {x.shape[3]}, to become {size[0]} x {size[1]}"
             )
         images = batch_last(x)
-        weight = self.weight.value.astype(x.dtype, copy=False)
-        y = spread(images, weight, self.window, (height, width), self.groups)
-        y = batch_first(plus(y, self.bias))
+        y = conv2d_input_gradient(images, self._weight_as(x), self.window, size, self.groups)
+        y = batch_first(self._add_bias(y))
         self.save_for_backward(y, images)
         return y
 
-    def backward(self, dy: Array) -> Array:
-        """dy: (N, out_channels, H, W) -> dx: (N, in_channels, P, Q)."""
-        dy, images = self.saved_for_backward(dy)
-        dy = batch_last(dy)
-        self._write_gradients(dy, images)
-        weight = self.weight.value.astype(dy.dtype, copy=False)
-        return batch_first(correlate(dy, weight, self.window, images.shape[1:3], self.groups))
+    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
+        return conv2d(dy, weight, self.window, images.shape[1:3], self.groups)
 
-    def backward_parameters(self, dy: Array) -> None:
-        """As `backward`, without dx: half of the work of a first layer."""
-        dy, images = self.saved_for_backward(dy)
-        self._write_gradients(batch_last(dy), images)
-
-    def _write_gradients(self, dy: Array, images: Array) -> None:
-        # The kernel meets dy here, and each stop has an entry of x.
-        dw = weight_gradient(dy, images, self.window, self.groups)
-        self.weight.grad = dw.astype(self.weight.value.dtype, copy=False)
-        write_bias_gradient(self.bias, dy)
+    def _weight_gradient(self, dy: Array, images: Array) -> Array:
+        # The kernel slides over dy, and each of its positions belongs to one entry of x.
+        return conv2d_weight_gradient(dy, images, self.window, self.groups)

@@ -7,32 +7,13 @@ from typing import Any, final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.initializers import Initializer, init_parameter
+from tinynet.initializers import Initializer, init_parameter, normal
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 from tinynet.validation import whole_number
 
-
-def standard_normal(
-    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
-    """Normal with mean 0 and variance 1: the start of an embedding, as in PyTorch.
-
-    >>> float(standard_normal((500, 40), 1, 40, np.random.default_rng(0)).std().round(2))
-    1.0
-    """
-    return rng.standard_normal(shape)
-
-
-def small_normal(
-    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
-    """Normal with mean 0 and a standard deviation of 0.02: what is added must not drown x.
-
-    >>> float(small_normal((500, 40), 1, 40, np.random.default_rng(0)).std().round(3))
-    0.02
-    """
-    return 0.02 * rng.standard_normal(shape)
+standard_normal = normal(1.0)
+small_normal = normal(0.02)  # what is added to x must not dominate it
 
 
 @final

@@ -10,23 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.initializers import Initializer, init_parameter
+from tinynet.initializers import Initializer, init_parameter, recurrent_uniform
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
 from tinynet.validation import whole_number
-
-
-def recurrent_uniform(
-    shape: tuple[int, ...], _fan_in: float, fan_out: float, rng: np.random.Generator
-) -> Array:
-    """Uniform from -1/√H to 1/√H, H = fan_out being the units of a gate: PyTorch's start.
-
-    >>> draws = recurrent_uniform((400, 3), 3, 100, np.random.default_rng(0))
-    >>> float(abs(draws).max().round(3))
-    0.1
-    """
-    bound = 1 / math.sqrt(fan_out)
-    return rng.uniform(-bound, bound, shape)
 
 
 class Recurrent(Layer):

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.initializers import Initializer
-from tinynet.layers.recurrent import Recurrent, recurrent_uniform, tanh_slope
+from tinynet.initializers import Initializer, recurrent_uniform
+from tinynet.layers.recurrent import Recurrent, tanh_slope
 from tinynet.parameter import Array
 
 

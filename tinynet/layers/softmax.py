@@ -1,4 +1,4 @@
-"""Softmax makes probabilities of scores."""
+"""Softmax and its logarithm: scores along an axis -> probabilities or log-probabilities."""
 
 from types import EllipsisType
 from typing import final
@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.functional import largest_index, shifted, softmax, sum_along
+from tinynet.functional import largest_index, log_softmax, softmax, sum_along
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 from tinynet.validation import whole_number
@@ -16,10 +16,9 @@ from tinynet.validation import whole_number
 class Softmax(Layer):
     """sᵢ = exp(xᵢ) / Σⱼ exp(xⱼ) along `axis`, which PyTorch calls dim: (..., C) -> (..., C).
 
-    Gradient: dxᵢ = sᵢ (dyᵢ - Σⱼ dyⱼ sⱼ). A number taken off every dy changes nothing in it; with
-    the dy of the largest s taken off, nothing cancels where that s is near 1.
+    Gradient: dxᵢ = sᵢ (dyᵢ - Σⱼ dyⱼ sⱼ).
 
-    To train a classifier take `SoftmaxCrossEntropy`, which has a softmax of its own.
+    A classifier is trained with `SoftmaxCrossEntropy`, which contains the softmax.
 
     Raises:
         InputError: axis is not a whole number, or x is not a float array with that axis.
@@ -42,6 +41,8 @@ class Softmax(Layer):
     def backward(self, dy: Array) -> Array:
         """dy: (..., C) -> dx: (..., C)."""
         dy, s = self.saved_for_backward(dy)
+        # The same number subtracted from every dy does not change dx. With the dy of the largest s
+        # subtracted, nothing cancels where that s is near 1.
         dy = dy - np.take_along_axis(dy, largest_index(s, self.axis), self.axis)
         dx: Array = s * (dy - sum_along(dy * s, self.axis))
         return dx
@@ -51,16 +52,16 @@ class Softmax(Layer):
 class LogSoftmax(Layer):
     """yᵢ = xᵢ - log Σⱼ exp(xⱼ) along `axis`, which PyTorch calls dim: (..., C) -> (..., C).
 
-    The logarithm of `Softmax`, with m the largest x as (xᵢ - m) - log1p(Σ exp(xⱼ - m)), the sum
-    going over all others: y keeps its digits where a probability is near 1, and nothing overflows.
+    The logarithm of `Softmax`. Nothing overflows, and y keeps its digits where a probability is
+    near 1.
 
-    Gradient: dxᵢ = dyᵢ - sᵢ Σⱼ dyⱼ with s = softmax(x). The dx sum to 0 along the axis: at the
-    largest x it is minus the sum of the others, as nothing cancels in it where s is near 1.
+    Gradient: dxᵢ = dyᵢ - sᵢ Σⱼ dyⱼ with s = softmax(x) = exp(y).
 
     Raises:
         InputError: axis is not a whole number, or x is not a float array with that axis.
 
-    Source: as for `SoftmaxCrossEntropy`.
+    Source: Blanchard, Higham and Higham, "Accurately computing the log-sum-exp and softmax
+    functions", IMA Journal of Numerical Analysis 41(4), 2021.
 
     >>> LogSoftmax()(np.array([[0.0, 0.0], [1e4, -1e4]])).round(4)
     array([[-6.931e-01, -6.931e-01],
@@ -73,22 +74,17 @@ class LogSoftmax(Layer):
     def forward(self, x: Array) -> Array:
         """x: (..., C) -> y: (..., C)."""
         self.check_input(x, *_pattern(self.axis))
-        top = largest_index(x, self.axis)
-        z = shifted(x, top, self.axis)
-        s = np.exp(z)
-        # The largest term is 1. Kept apart from the rest it swallows none of them; `backward` does
-        # without its s, which stays at 0.
-        np.put_along_axis(s, top, 0, self.axis)
-        rest = sum_along(s, self.axis)
-        s /= 1 + rest
-        y: Array = z - np.log1p(rest)
-        self.save_for_backward(y, s, top)
+        y = log_softmax(x, self.axis)
+        self.save_for_backward(y, y.copy())
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (..., C) -> dx: (..., C)."""
-        dy, s, top = self.saved_for_backward(dy)
-        dx: Array = dy - s * sum_along(dy, self.axis)
+        dy, log_s = self.saved_for_backward(dy)
+        dx: Array = dy - np.exp(log_s) * sum_along(dy, self.axis)
+        # The dx sum to 0. At the largest s, dx is computed as minus the sum of the others: where
+        # that s is near 1, the formula would lose its digits.
+        top = largest_index(log_s, self.axis)
         np.put_along_axis(dx, top, 0, self.axis)
         np.put_along_axis(dx, top, -sum_along(dx, self.axis), self.axis)
         return dx
@@ -103,7 +99,7 @@ def _axis(who: str, axis: int) -> int:
 
 
 def _pattern(axis: int) -> tuple[str | EllipsisType, ...]:
-    """What `check_input` asks of an x with this axis."""
+    """The shape of an x with this axis, for `check_input`."""
     if axis < 0:
         return (..., "C", *["any"] * (-axis - 1))
     return (*["any"] * axis, "C", ...)

@@ -1,4 +1,4 @@
-"""A loss says in one number how far a prediction is from the target, and which way leads down."""
+"""Losses: layers that compare a prediction with targets and return one number to minimize."""
 
 from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy

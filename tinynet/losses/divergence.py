@@ -1,4 +1,4 @@
-"""Divergence: how far one distribution is from another."""
+"""Divergence losses: how much one probability distribution differs from another."""
 
 from typing import final
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.losses.targets import ROUNDING, check_reduction, check_same_shape
+from tinynet.losses.targets import TOLERANCE, check_reduction, check_same_shape
 from tinynet.parameter import Array
-from tinynet.validation import one_of
+from tinynet.validation import first_index, one_of
 
 
 @final
 class KLDivergence(Layer):
     """L = mean over N of Σ t (log t - x), in nats, for log-probabilities x (N, ...).
 
-    x is what a log-softmax gives, and not probabilities or logits. Targets t: probabilities of the
+    x is the output of a LogSoftmax, not probabilities or logits. Targets t: probabilities of the
     shape of x or, with log_target=True, their logarithms. 0 · log 0 is 0.
     Gradient: dx = -t / N, and -t with reduction="sum".
 
@@ -44,34 +44,34 @@ class KLDivergence(Layer):
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
         self._check(prediction, targets)
-        # In float64: near its best a divergence is a small difference of large logarithms.
+        # In float64: near its minimum a divergence is a small difference of large logarithms.
         t = targets.astype(np.float64, copy=False)
         if self.log_target:
             t, log_t = np.exp(t), t
         else:
             log_t = np.log(t, where=t > 0, out=np.zeros_like(t))
-        size = len(prediction) if self.reduction == "mean" else 1
+        divisor = len(prediction) if self.reduction == "mean" else 1
         gap = np.subtract(log_t, prediction, where=t > 0, out=np.zeros_like(t))
-        loss = float((t * gap).sum()) / size
-        self.save_for_backward(loss, (t / -size).astype(prediction.dtype))
+        loss = float((t * gap).sum()) / divisor
+        self.save_for_backward(loss, t, divisor, prediction.dtype)
         return loss
 
     def backward(self) -> Array:
         """Returns dprediction: (N, ...)."""
-        _, dprediction = self.saved_for_backward()
-        result: Array = dprediction
-        return result
+        _, t, divisor, dtype = self.saved_for_backward()
+        dprediction: Array = (t / -divisor).astype(dtype)
+        return dprediction
 
     def _check(self, prediction: Array, targets: Array) -> None:
         check_same_shape(self, prediction, targets)
         if self.log_target:
-            wrong, wanted = ~(targets <= ROUNDING), "logarithms of probabilities, at most 0"
+            wrong, expected = ~(targets <= TOLERANCE), "logarithms of probabilities, at most 0"
             hint = "; log_target=False takes probabilities"
         else:
-            wrong, wanted = ~(targets >= 0), "probabilities, at least 0"
+            wrong, expected = ~(targets >= 0), "probabilities, at least 0"
             hint = "; log_target=True takes their logarithms"
         if wrong.any():
-            at = tuple(map(int, np.argwhere(wrong)[0]))
+            at = first_index(wrong)
             raise InputError(
-                f"{self!r} expects targets to be {wanted}, got {targets[at]} at index {at}{hint}"
+                f"{self!r} expects targets to be {expected}, got {targets[at]} at index {at}{hint}"
             )

@@ -1,4 +1,4 @@
-"""Margin losses: the score of the right class is to be ahead of all others."""
+"""Margin losses: the score of the right class has to exceed all others by a margin."""
 
 from typing import final
 
@@ -6,12 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinynet.layer import Layer
-from tinynet.losses.targets import (
-    check_labels,
-    check_logits,
-    check_reduction,
-    class_weight,
-)
+from tinynet.losses.targets import check_labels, check_logits, check_reduction, class_weight
 from tinynet.parameter import Array
 from tinynet.validation import finite_number, one_of
 
@@ -20,11 +15,10 @@ from tinynet.validation import finite_number, one_of
 class Hinge(Layer):
     """L = mean over N of weight[y] Σ_{j≠y} max(0, margin - z[y] + z[j])ᵖ / C, for logits z (N, C).
 
-    Targets y: integer labels (N,), each in 0..C-1. A class that is behind the right one by
-    `margin` or more costs nothing; p is 1 or 2. `weight` has one number for each class, and the
-    mean divides by N all the same.
-    Gradient: with g[j] = weight[y] p max(0, ...)ᵖ⁻¹ / (C N) for each class j that costs
-    something, dz[j] = g[j] and dz[y] = -Σⱼ g[j]. Where the gap is the margin, g is 0.
+    Targets y: integer labels (N,) from 0 to C - 1; p is 1 or 2. `weight` has one number for each
+    class; the mean divides by N also with weights.
+    Gradient: with g[j] = weight[y] p max(0, ...)ᵖ⁻¹ / (C N) for each class j that violates the
+    margin, dz[j] = g[j] and dz[y] = -Σⱼ g[j]. At the margin itself g is 0.
 
     It is `MultiMarginLoss` of PyTorch, with margin before p. `.weight` is an array (C,), or None.
 
@@ -58,23 +52,20 @@ class Hinge(Layer):
         check_logits(self, logits, self.weight, "N", "C")
         check_labels(self, targets, logits.shape)
         n, classes = logits.shape
-        rows, size = np.arange(n), classes * (n if self.reduction == "mean" else 1)
-        lacking = logits - logits[rows, targets, None] + self.margin  # (N, C)
-        lacking[rows, targets] = 0  # the right class need not be ahead of itself
-        np.maximum(lacking, 0, out=lacking)
-        if self.p == 1:
-            losses, dlogits = lacking, (lacking > 0).astype(logits.dtype)
-        else:
-            losses, dlogits = np.square(lacking, dtype=np.float64), 2 * lacking
-        counts = np.ones(n) if self.weight is None else self.weight[targets]
-        dlogits *= (counts / size)[:, None].astype(logits.dtype)
-        dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
-        loss: float = float(losses.sum(axis=1, dtype=np.float64) @ counts) / size
-        self.save_for_backward(loss, dlogits)
+        rows, divisor = np.arange(n), classes * (n if self.reduction == "mean" else 1)
+        violation = logits - logits[rows, targets, None] + self.margin  # (N, C)
+        violation[rows, targets] = 0
+        np.maximum(violation, 0, out=violation)
+        weights = (np.ones(n) if self.weight is None else self.weight[targets]) / divisor
+        losses = violation if self.p == 1 else np.square(violation, dtype=np.float64)
+        loss: float = float(losses.sum(axis=1, dtype=np.float64) @ weights)
+        self.save_for_backward(loss, violation, rows, targets, weights)
         return loss
 
     def backward(self) -> Array:
         """Returns dlogits: (N, C)."""
-        _, dlogits = self.saved_for_backward()
-        result: Array = dlogits
-        return result
+        _, violation, rows, targets, weights = self.saved_for_backward()
+        dlogits = (violation > 0).astype(violation.dtype) if self.p == 1 else 2 * violation
+        dlogits *= weights[:, None].astype(violation.dtype)
+        dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
+        return dlogits

@@ -1,5 +1,6 @@
-"""Losses of predicted numbers: how far each is from its target."""
+"""Regression losses: a mean over all entries of a function of prediction - target."""
 
+from abc import abstractmethod
 from typing import final
 
 import numpy as np
@@ -11,11 +12,44 @@ from tinynet.parameter import Array
 from tinynet.validation import finite_number
 
 
+class ElementwiseLoss(Layer):
+    """The base class: subclasses write the loss of each difference, and its derivative."""
+
+    reduction: str
+
+    @abstractmethod
+    def losses(self, difference: Array) -> Array:
+        """The loss of each entry, for prediction - target."""
+
+    @abstractmethod
+    def derivatives(self, difference: Array) -> Array:
+        """The derivative of each entry's loss by its prediction; a new array."""
+
+    @final
+    def forward(self, prediction: Array, targets: Array) -> float:
+        """prediction: (N, ...), targets: (N, ...) -> the loss."""
+        check_same_shape(self, prediction, targets)
+        difference = prediction - targets
+        divisor = difference.size if self.reduction == "mean" else 1
+        # In float64: a mean over many entries keeps the digits of its terms.
+        loss = float(self.losses(difference).sum(dtype=np.float64)) / divisor
+        self.save_for_backward(loss, difference, divisor, prediction.dtype)
+        return loss
+
+    @final
+    def backward(self) -> Array:
+        """Returns dprediction: (N, ...)."""
+        _, difference, divisor, dtype = self.saved_for_backward()
+        dprediction = self.derivatives(difference)
+        dprediction *= 1 / divisor
+        return dprediction.astype(dtype, copy=False)  # float64 targets give a float64 difference
+
+
 @final
-class MeanSquaredError(Layer):
+class MeanSquaredError(ElementwiseLoss):
     """L = mean over all entries of (prediction - target)², for any shape (N, ...).
 
-    Targets: floats or integers, of the shape of the prediction and nothing that would broadcast.
+    Targets: floats or integers, of the shape of the prediction; nothing is broadcast.
     Gradient: dprediction = 2 (prediction - target) / size, size being the number of all entries,
     or 1 with reduction="sum". It is `MSELoss` of PyTorch.
 
@@ -29,37 +63,25 @@ class MeanSquaredError(Layer):
     >>> loss = MeanSquaredError()
     >>> loss(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1, 2], [3, 2]]))
     1.0
-    >>> loss.backward()
-    array([[0., 0.],
-           [0., 1.]])
     """
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = check_reduction("MeanSquaredError", reduction)
 
-    def forward(self, prediction: Array, targets: Array) -> float:
-        """prediction: (N, ...), targets: (N, ...) -> the loss."""
-        check_same_shape(self, prediction, targets)
-        difference = prediction - targets
-        size = difference.size if self.reduction == "mean" else 1
-        # Squares and sum in float64: a mean over many entries keeps the digits of its terms.
-        loss = float(np.square(difference, dtype=np.float64).sum()) / size
-        self.save_for_backward(loss, difference, size, prediction.dtype)
-        return loss
+    def losses(self, difference: Array) -> Array:
+        """The squares, in float64."""
+        return np.square(difference, dtype=np.float64)
 
-    def backward(self) -> Array:
-        """Returns dprediction: (N, ...)."""
-        _, difference, size, dtype = self.saved_for_backward()
-        # Targets of more digits make a difference of more digits.
-        dprediction: Array = (difference * (2 / size)).astype(dtype, copy=False)
-        return dprediction
+    def derivatives(self, difference: Array) -> Array:
+        """Twice the difference."""
+        return 2 * difference
 
 
 @final
-class MeanAbsoluteError(Layer):
+class MeanAbsoluteError(ElementwiseLoss):
     """L = mean over all entries of |prediction - target|, for any shape (N, ...).
 
-    Its best constant is the median: targets far off pull no harder than others.
+    The best constant prediction is the median: outliers count no more than their distance.
     Targets: as for MeanSquaredError.
     Gradient: dprediction = sign(prediction - target) / size, and 0 where they are equal; size is
     the number of all entries, or 1 with reduction="sum". It is `L1Loss` of PyTorch.
@@ -70,37 +92,27 @@ class MeanAbsoluteError(Layer):
     >>> loss = MeanAbsoluteError()
     >>> loss(np.array([1.0, 5.0]), np.array([1, 2]))
     1.5
-    >>> loss.backward()
-    array([0. , 0.5])
     """
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = check_reduction("MeanAbsoluteError", reduction)
 
-    def forward(self, prediction: Array, targets: Array) -> float:
-        """prediction: (N, ...), targets: (N, ...) -> the loss."""
-        check_same_shape(self, prediction, targets)
-        difference = prediction - targets
-        size = difference.size if self.reduction == "mean" else 1
-        loss = float(np.abs(difference).sum(dtype=np.float64)) / size
-        self.save_for_backward(loss, difference, size, prediction.dtype)
-        return loss
+    def losses(self, difference: Array) -> Array:
+        """The absolute values."""
+        return np.abs(difference)
 
-    def backward(self) -> Array:
-        """Returns dprediction: (N, ...)."""
-        _, difference, size, dtype = self.saved_for_backward()
-        dprediction: Array = (np.sign(difference) * (1 / size)).astype(dtype, copy=False)
-        return dprediction
+    def derivatives(self, difference: Array) -> Array:
+        """The signs."""
+        return np.sign(difference)
 
 
 @final
-class Huber(Layer):
+class Huber(ElementwiseLoss):
     """L = mean over all entries of d² / 2 where |d| <= delta, else delta (|d| - delta / 2).
 
-    d = prediction - target, for any shape (N, ...): squares near the target, and a straight line
-    of the same slope beyond, so that targets far off pull no harder than at a distance of delta.
-    Targets: as for MeanSquaredError.
-    Gradient: dprediction = d / size, kept within ±delta / size; size is the number of all entries,
+    d = prediction - target, for any shape (N, ...): quadratic near the target, linear beyond, so
+    that outliers have a bounded gradient. Targets: as for MeanSquaredError.
+    Gradient: dprediction = d / size, clipped to ±delta / size; size is the number of all entries,
     or 1 with reduction="sum". It is `HuberLoss` of PyTorch, with the reduction behind delta.
 
     Raises:
@@ -112,32 +124,19 @@ class Huber(Layer):
     >>> loss = Huber()
     >>> loss(np.array([1.0, 5.0]), np.array([2, 2]))  # (1/2 + 5/2) / 2
     1.5
-    >>> loss.backward()
-    array([-0.5,  0.5])
     """
 
     def __init__(self, delta: float = 1.0, reduction: str = "mean") -> None:
         self.delta = finite_number("Huber", "delta", delta, at_least=0)
         if not self.delta:
-            raise InputError(
-                "Huber expects delta to be above 0, got 0; MeanAbsoluteError has no round bottom"
-            )
+            raise InputError("Huber expects delta to be above 0, got 0; try MeanAbsoluteError")
         self.reduction = check_reduction("Huber", reduction)
 
-    def forward(self, prediction: Array, targets: Array) -> float:
-        """prediction: (N, ...), targets: (N, ...) -> the loss."""
-        check_same_shape(self, prediction, targets)
-        difference = prediction - targets
-        size = difference.size if self.reduction == "mean" else 1
-        slope = np.clip(difference, -self.delta, self.delta)
-        # One formula for both: slope · (d - slope / 2), in float64 as for the squares.
-        terms = np.multiply(slope, difference - slope / 2, dtype=np.float64)
-        loss = float(terms.sum()) / size
-        self.save_for_backward(loss, slope, size, prediction.dtype)
-        return loss
+    def losses(self, difference: Array) -> Array:
+        """Both cases as slope · (d - slope / 2), in float64."""
+        slope = self.derivatives(difference)
+        return np.multiply(slope, difference - slope / 2, dtype=np.float64)
 
-    def backward(self) -> Array:
-        """Returns dprediction: (N, ...)."""
-        _, slope, size, dtype = self.saved_for_backward()
-        dprediction: Array = (slope * (1 / size)).astype(dtype, copy=False)
-        return dprediction
+    def derivatives(self, difference: Array) -> Array:
+        """The difference, clipped to ±delta."""
+        return np.clip(difference, -self.delta, self.delta)

@@ -1,4 +1,4 @@
-"""Targets are checked before a loss is made of them: a sentence names the slip that is likely."""
+"""Validation of a loss's settings and targets, with a hint at the likely mistake."""
 
 from types import EllipsisType
 from typing import Any, NoReturn
@@ -6,32 +6,30 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynet.errors import InputError
+from tinynet.errors import InputError, Shape
 from tinynet.layer import Layer
 from tinynet.parameter import Array
-from tinynet.validation import one_of
+from tinynet.validation import first_index, index_text, one_of
 
-ROUNDING = 1e-3  # how far the sum of a row of probabilities may be from 1
+TOLERANCE = 1e-3  # how far the sum of a row of probabilities may be from 1
 
 ONE_COLUMN = (
     "; one column is one class: BinaryCrossEntropy takes 0 and 1, or give the last layer 2 outputs"
 )
 
-Shape = tuple[int, ...]
-
 
 def check_class_targets(
     loss: Layer, logits: Array, targets: Array, weight: Array | None, ignore_index: int
 ) -> bool:
-    """Refuses all but logits (N, ..., C) with labels (N, ...) or probability rows (N, ..., C).
+    """Requires logits (N, ..., C) with labels (N, ...) or probability rows (N, ..., C).
 
     Returns whether there may be labels to ignore.
     """
     check_logits(loss, logits, weight, "N", ..., "C")
     shape = logits.shape
-    # A last axis of 1, where there are more classes, is that of labels with an axis too many.
-    many = isinstance(targets, np.ndarray) and targets.ndim == len(shape)
-    if many and not targets.shape[-1] == 1 < shape[-1]:
+    # A last axis of 1, where there are more classes, belongs to labels with an axis too many.
+    same_ndim = isinstance(targets, np.ndarray) and targets.ndim == len(shape)
+    if same_ndim and not targets.shape[-1] == 1 < shape[-1]:
         _check_rows(loss, targets, shape)
         return False
     low, high = check_labels(loss, targets, shape, ignore_index)
@@ -41,7 +39,7 @@ def check_class_targets(
 def check_logits(
     loss: Layer, logits: Array, weight: Array | None, *pattern: int | str | EllipsisType
 ) -> None:
-    """Refuses logits of another shape, without a row or class, or of more classes than weights."""
+    """Requires logits of this shape, with a row and a class, and a weight for each class if any."""
     loss.check_input(logits, *pattern, name="logits")
     if logits.size == 0:
         raise InputError(f"{loss!r} expects at least one row and class, got {logits.shape}")
@@ -55,24 +53,26 @@ def check_logits(
 def check_labels(
     loss: Layer, labels: Array, shape: Shape, ignore_index: int | None = None
 ) -> tuple[int, int]:
-    """Refuses all but integers from 0 to C - 1, one for each row of logits of this shape.
+    """Requires integers from 0 to C - 1, or `ignore_index`, one for each row of logits.
 
-    Labels that are `ignore_index` pass. Returns the smallest and the largest.
+    `shape` is that of the logits. Returns the smallest and the largest label.
     """
-    # A quick look, in every step of a training; what is wrong is found out when something is.
-    whole = isinstance(labels, np.ndarray) and labels.dtype.kind in "iu"
-    if not whole or labels.shape != shape[:-1]:
-        _refuse_labels(loss, labels, shape)
+    # Every training step comes through here: details are looked for only when something is wrong.
+    if (
+        not isinstance(labels, np.ndarray)
+        or labels.dtype.kind not in "iu"
+        or labels.shape != shape[:-1]
+    ):
+        _raise_for_labels(loss, labels, shape)
     classes, low, high = shape[-1], int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
         wrong = ~ignored & ((labels < 0) | (labels >= classes))
         if wrong.any():
-            hint = _label_range_hint(labels[~ignored], classes)
-            at, place = _first(wrong)
+            index, hint = first_index(wrong), _label_range_hint(labels[~ignored], classes)
             raise InputError(
                 f"{loss!r} expects labels from 0 to {classes - 1}, "
-                f"got {labels[at]} at index {place}{hint}"
+                f"got {labels[index]} at index {index_text(index)}{hint}"
             )
     return low, high
 
@@ -80,7 +80,7 @@ def check_labels(
 def check_same_shape(
     loss: Layer, prediction: Array, targets: Array, name: str = "prediction"
 ) -> None:
-    """Refuses all but a prediction (N, ...) and as many targets, which nothing would broadcast."""
+    """Requires a prediction (N, ...) and targets of exactly its shape: nothing is broadcast."""
     loss.check_input(prediction, "N", ..., name=name)
     if prediction.size == 0:
         raise InputError(f"{loss!r} expects at least one entry, got {prediction.shape}")
@@ -96,62 +96,15 @@ def check_same_shape(
         )
 
 
-def _check_rows(loss: Layer, rows: Array, shape: Shape) -> None:
-    loss.check_input(rows, *shape, name="probability rows", integers=True)
-    sums = rows.sum(axis=-1)
-    # Written so that NaN is refused, too.
-    if not (rows.min() >= 0 and abs(sums - 1).max() <= ROUNDING):
-        at, place = _first(~((rows >= 0).all(axis=-1) & (abs(sums - 1) <= ROUNDING)))
-        raise InputError(
-            f"{loss!r} expects probability rows, each >= 0 with sum 1, "
-            f"got {rows[at]} at row {place}{ONE_COLUMN if shape[-1] == 1 else ''}"
-        )
-
-
-def _refuse_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
-    loss.check_input(labels, ..., name="labels", integers=True)
-    if labels.shape != shape[:-1]:
-        hint = _label_shape_hint(labels.shape, shape)
-        raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{hint}")
-    whole = labels.dtype.kind == "b" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
-    hint = "; labels.astype(int) makes integers of them" if whole else ""
-    raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{hint}")
-
-
-def _label_shape_hint(came: Shape, logits: Shape) -> str:
-    wanted = logits[:-1]
-    if came == logits:
-        return "; labels.argmax(axis=-1) makes labels of one-hot rows"
-    if [size for size in came if size != 1] == [size for size in wanted if size != 1]:
-        return f"; labels.{'ravel()' if len(wanted) == 1 else f'reshape{wanted}'} gives it"
-    if came == (logits[0], *logits[2:]):
-        return "; classes belong on the last axis: np.moveaxis(logits, 1, -1) puts them there"
-    return ""
-
-
-def _label_range_hint(labels: Array, classes: int) -> str:
-    if classes == 1:
-        return ONE_COLUMN
-    if labels.min() >= 1 and labels.max() == classes:
-        return "; classes count from 0: subtract 1 from the labels"
-    return ""
-
-
-def _first(wrong: Array) -> tuple[Shape, int | Shape]:
-    """The index of the first True, and how to say it."""
-    at = tuple(map(int, np.argwhere(wrong)[0]))
-    return at, at[0] if len(at) == 1 else at
-
-
 def check_reduction(who: str, value: Any) -> str:
-    """Returns `value`, how the terms of a loss become one number, if it is "mean" or "sum"."""
+    """Returns "mean" or "sum"."""
     return str(one_of(who, "reduction", value, ("mean", "sum")))
 
 
-def factors(who: str, name: str, value: ArrayLike | None) -> Array | None:
-    """Returns `value` as an array of floats, or None as it is; refuses what is not >= 0.
+def nonnegative_weights(who: str, name: str, value: ArrayLike | None) -> Array | None:
+    """Returns weights as an array of floats, None as None; requires finite numbers >= 0.
 
-    >>> factors("BinaryCrossEntropy", "pos_weight", [2, -1])
+    >>> nonnegative_weights("BinaryCrossEntropy", "pos_weight", [2, -1])
     Traceback (most recent call last):
     tinynet.errors.InputError: BinaryCrossEntropy expects pos_weight to be finite numbers >= 0, \
 got -1.0 at index (1,)
@@ -164,18 +117,59 @@ got -1.0 at index (1,)
         raise InputError(f"{who} expects {name} to be numbers, got {value!r:.60}") from error
     wrong = ~(np.isfinite(array) & (array >= 0))
     if wrong.any():
-        at = tuple(map(int, np.argwhere(wrong)[0]))
+        index = first_index(wrong)
         raise InputError(
-            f"{who} expects {name} to be finite numbers >= 0, got {array[at]} at index {at}"
+            f"{who} expects {name} to be finite numbers >= 0, got {array[index]} at index {index}"
         )
     return array
 
 
 def class_weight(who: str, value: ArrayLike | None) -> Array | None:
-    """As `factors`, one for each class."""
-    array = factors(who, "weight", value)
+    """As `nonnegative_weights`, one for each class."""
+    array = nonnegative_weights(who, "weight", value)
     if array is not None and (array.ndim != 1 or not array.size):
         raise InputError(
             f"{who} expects weight to have one number for each class, got the shape {array.shape}"
         )
     return array
+
+
+def _check_rows(loss: Layer, rows: Array, shape: Shape) -> None:
+    loss.check_input(rows, *shape, name="probability rows", integers=True)
+    sums = rows.sum(axis=-1)
+    # The comparisons are written so that NaN fails them.
+    if not (rows.min() >= 0 and abs(sums - 1).max() <= TOLERANCE):
+        index = first_index(~((rows >= 0).all(axis=-1) & (abs(sums - 1) <= TOLERANCE)))
+        raise InputError(
+            f"{loss!r} expects probability rows, each >= 0 with sum 1, got {rows[index]} "
+            f"at row {index_text(index)}{ONE_COLUMN if shape[-1] == 1 else ''}"
+        )
+
+
+def _raise_for_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
+    loss.check_input(labels, ..., name="labels", integers=True)
+    if labels.shape != shape[:-1]:
+        hint = _label_shape_hint(labels.shape, shape)
+        raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{hint}")
+    whole = labels.dtype.kind == "b" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
+    hint = "; labels.astype(int) makes integers of them" if whole else ""
+    raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{hint}")
+
+
+def _label_shape_hint(got: Shape, logits: Shape) -> str:
+    expected = logits[:-1]
+    if got == logits:
+        return "; labels.argmax(axis=-1) makes labels of one-hot rows"
+    if [size for size in got if size != 1] == [size for size in expected if size != 1]:
+        return f"; labels.{'ravel()' if len(expected) == 1 else f'reshape{expected}'} gives it"
+    if got == (logits[0], *logits[2:]):
+        return "; classes belong on the last axis: np.moveaxis(logits, 1, -1) puts them there"
+    return ""
+
+
+def _label_range_hint(labels: Array, classes: int) -> str:
+    if classes == 1:
+        return ONE_COLUMN
+    if labels.min() >= 1 and labels.max() == classes:
+        return "; classes count from 0: subtract 1 from the labels"
+    return ""

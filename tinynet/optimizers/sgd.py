@@ -1,11 +1,11 @@
-"""Stochastic gradient descent: downhill, with or without a running start."""
+"""Stochastic gradient descent, optionally with momentum or Nesterov momentum."""
 
-from collections.abc import Callable, Iterable
 from typing import Any, final
 
 from tinynet.errors import InputError
-from tinynet.optimizers.optimizer import Optimizer, Slots
-from tinynet.parameter import Array, Parameter
+from tinynet.optimizers.optimizer import Optimizer, Parameters, Rate, Slots
+from tinynet.parameter import Array
+from tinynet.validation import one_of
 
 
 @final
@@ -13,18 +13,17 @@ class SGD(Optimizer):
     """Stochastic gradient descent: w <- w - rate · direction.
 
         v <- momentum · v + g
-        direction = v, or with nesterov=True the step that looks ahead, g + momentum · v
+        direction = v, or g + momentum · v with nesterov=True
 
-    The learning rate may be changed at any time: the velocity v does not contain it. `others` are
-    those of every optimizer, see `Optimizer`: l2, weight_decay, clip_norm, clip_value, rule.
+    The rate is not part of v and may change at any time. `others`: see `Optimizer`.
 
     Raises:
-        InputError: a setting is negative or not finite, or nesterov without momentum; see
-            `Optimizer` for the rest.
+        InputError: a negative momentum, or nesterov without momentum; see `Optimizer`.
 
     Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum
     in deep learning", ICML 2013, in the form without the rate inside v.
 
+    >>> from tinynet import Parameter
     >>> w = Parameter([1.0])
     >>> optimizer = SGD([w], learning_rate=0.1, momentum=0.9)
     >>> for _ in range(2):  # loss w², dw = 2 w: v = 2, then 0.9 · 2 + 1.6
@@ -39,21 +38,20 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Parameter] | Iterable[tuple[str, Parameter]],
-        learning_rate: float | Callable[[int], float],
+        parameters: Parameters,
+        learning_rate: Rate,
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(parameters, learning_rate, **others)
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.momentum, self.nesterov = momentum, nesterov
         if nesterov and not momentum:
             raise InputError("SGD expects momentum > 0 with nesterov=True, got momentum=0")
 
     def direction(self, grad: Array, slots: Slots) -> Array:
-        """The velocity, after it took up the gradient."""
+        """The gradient, the velocity, or the gradient after one more step of the velocity."""
         if not self.momentum:
             return grad
         velocity = slots["velocity"]
@@ -61,9 +59,7 @@ class SGD(Optimizer):
         velocity += grad
         return grad + self.momentum * velocity if self.nesterov else velocity
 
-    def _valid(self, name: str, value: Any) -> Any:
-        if name != "nesterov":
-            return super()._valid(name, value)
-        if not isinstance(value, bool):
-            raise InputError(f"SGD expects nesterov to be True or False, got {value!r}")
-        return value
+    def _validated(self, name: str, value: Any) -> Any:
+        if name == "nesterov":
+            return one_of("SGD", name, value, (True, False))
+        return super()._validated(name, value)

@@ -1,4 +1,4 @@
-"""A callback is told what a Trainer does, and may look at it and stop it."""
+"""Callback: functions that a Trainer calls during training, to observe it or to stop it."""
 
 from __future__ import annotations
 
@@ -19,50 +19,52 @@ class Callback:
             def on_epoch_end(self, trainer):
                 print(trainer.epoch, trainer.history.last["loss"])
 
-    `trainer.stop()` in a hook ends the run behind this step or epoch. A callback with something to
-    remember gives it by `state` and takes it back by `restoring`, see `tinynet.saving.state`; the Trainer
-    keeps it in its checkpoints by the name of the class.
+    `trainer.stop()` in a hook ends the run after this step or epoch.
+
+    A callback with a state that a resumed run needs overrides `state_dict` and `load_state_dict`,
+    and `check_state_dict` where comparing the keys does not suffice. Checkpoints of the Trainer
+    store the state under the name of the class.
     """
 
-    runs_last = False  # behind all others: so a checkpoint holds what they have come to
+    runs_last = False  # after all others: a checkpoint then holds their state after this hook
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Before the first step; `trainer.epochs` is what it is to reach."""
+        """Before the first step; `trainer.epochs` is the total number of epochs."""
 
     def on_epoch_start(self, trainer: Trainer) -> None:
-        """Before the first step of an epoch, or the first one after it was resumed in between."""
+        """Before the first step of an epoch, or before the next one if it is resumed within."""
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """After every step: `trainer.history.steps` has its figures."""
+        """After every step: `trainer.history.steps` has its values."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """After the last step of an epoch: `trainer.history.last` has its figures."""
+        """After the last step of an epoch: `trainer.history.last` has its metrics."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last step of all, also when the run was stopped."""
+        """After the last epoch, also when the run was stopped."""
 
     def close(self) -> None:
-        """At the very end, also after an error."""
+        """When `fit` ends, also after an error."""
 
     def state_dict(self) -> State:
-        """What has to be remembered for a run to go on as if it had not been cut off."""
+        """What a resumed run needs to continue as if it had not been interrupted."""
         return {}
 
     def check_state_dict(self, state: Any) -> None:
-        """Raises InputError unless `load_state_dict` can take the state: by default, its keys."""
+        """Raises InputError unless the state has the keys of `state_dict()`."""
         check_keys(type(self).__name__, state, self.state_dict())
 
     def load_state_dict(self, state: Any) -> None:
-        """Continues from a state."""
+        """Continues from a state that `state_dict` returned; a Trainer has checked it before."""
         self.check_state_dict(state)
 
 
 @final
 class Callbacks:
-    """Those of one fit, by the names of their classes: the second of a kind has -2 behind it.
+    """The callbacks of one fit by the names of their classes; a second of a class gets "-2".
 
     Raises:
-        InputError: what is given are no callbacks.
+        InputError: an item is not a callback.
     """
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
@@ -75,38 +77,38 @@ class Callbacks:
             same = sum(type(other).__name__ == kind for other in self.named.values())
             self.named[f"{kind}-{same + 1}" if same else kind] = callback
         self._running = sorted(self.named.values(), key=lambda callback: callback.runs_last)
-        # A call that does nothing takes its time, too, and this hook comes with every step.
+        # Even an empty call costs time, and this hook is called in every step.
         self._each_step = [
             c for c in self._running if type(c).on_step_end is not Callback.on_step_end
         ]
 
     def call(self, hook: str, trainer: Trainer) -> None:
-        """Calls a hook of each of them."""
+        """Calls a hook of every callback."""
         for callback in self._running:
             getattr(callback, hook)(trainer)
 
     def step_end(self, trainer: Trainer) -> None:
-        """As `call`, for those who do something after each step."""
+        """Calls `on_step_end` of every callback that overrides it."""
         for callback in self._each_step:
             callback.on_step_end(trainer)
 
     def close(self) -> None:
-        """Closes each of them."""
+        """Closes every callback."""
         for callback in self._running:
             callback.close()
 
     def state_dict(self) -> State:
-        """What each of them remembers."""
+        """The state of every callback."""
         return {name: callback.state_dict() for name, callback in self.named.items()}
 
     def check_state_dict(self, state: State) -> None:
-        """Raises InputError unless every callback that has a state can take it."""
+        """Raises InputError unless each state that is there fits its callback."""
         for name, callback in self.named.items():
             if name in state:
                 callback.check_state_dict(state[name])
 
     def load_state_dict(self, state: State) -> None:
-        """Gives every callback its state, if there is one."""
+        """Loads the state of every callback that has one."""
         self.check_state_dict(state)
         for name, callback in self.named.items():
             if name in state:

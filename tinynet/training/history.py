@@ -1,4 +1,4 @@
-"""The history of a run is every figure of it: one row for each epoch, and one for each step."""
+"""History: the metrics of a run as columns, one row per epoch and one row per step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.saving.state import State, check_array, check_keys
+from tinynet.validation import one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +22,9 @@ Columns = dict[str, "array[float]"]
 class History:
     """Columns of numbers by name: `epochs["loss"][-1]` is the loss of the last epoch.
 
-    A figure that was not measured in some row is NaN there. `steps` has loss, learning_rate and,
-    where the optimizer clips by norm, gradient_norm; `epochs` the mean loss, the metrics, the
-    learning rate of the last step, and with validation data the same with validation_ in front.
+    A value that was not measured in a row is NaN there. `steps` has loss, learning_rate and, if
+    the optimizer clips by norm, gradient_norm. `epochs` has the mean loss, the metrics, the
+    learning rate of the last step, and with validation data validation_loss and so on.
 
     >>> history = History()
     >>> history.add_epoch({"loss": 0.5})
@@ -38,17 +39,17 @@ class History:
         self.epochs: Columns = {}
         self.steps: Columns = {}
 
-    def add_epoch(self, figures: Mapping[str, float]) -> None:
-        """Takes in what an epoch came to."""
-        _add(self.epochs, figures)
+    def add_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Appends the metrics of an epoch."""
+        _add_row(self.epochs, metrics)
 
-    def add_step(self, figures: Mapping[str, float]) -> None:
-        """Takes in what a step came to."""
-        _add(self.steps, figures)
+    def add_step(self, values: Mapping[str, float]) -> None:
+        """Appends the values of a step."""
+        _add_row(self.steps, values)
 
     @property
     def last(self) -> dict[str, float]:
-        """The figures of the last epoch, those left out that were not measured then."""
+        """The metrics of the last epoch, without those that were not measured in it."""
         rows = ((name, column[-1]) for name, column in self.epochs.items())
         return {name: value for name, value in rows if not math.isnan(value)}
 
@@ -58,8 +59,7 @@ class History:
         Raises:
             ImportError: pandas is not installed.
         """
-        if per not in ("epoch", "step"):
-            raise InputError(f"to_frame expects per to be 'epoch' or 'step', got {per!r}")
+        one_of("to_frame", "per", per, ("epoch", "step"))
         try:
             import pandas as pd
         except ImportError as error:
@@ -86,7 +86,7 @@ class History:
             for name, column in columns.items():
                 check_array(f"History, {name} of {table},", column, (None,), np.float64)
             if len({len(column) for column in columns.values()}) > 1:
-                raise InputError(f"History expects columns of one length, got others in {table}")
+                raise InputError(f"History expects columns of one length, got different ones in {table}")
 
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state."""
@@ -96,18 +96,18 @@ class History:
             setattr(self, table, columns)
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in self.last.items())
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.last.items())
         size = f"{_rows(self.epochs)} epochs, {_rows(self.steps)} steps"
-        return f"History({size}{f': {figures}' if figures else ''})"
+        return f"History({size}{f': {metrics}' if metrics else ''})"
 
 
-def _add(columns: Columns, figures: Mapping[str, float]) -> None:
-    if columns.keys() != figures.keys():
+def _add_row(columns: Columns, row: Mapping[str, float]) -> None:
+    if columns.keys() != row.keys():
         rows = _rows(columns)
-        for name in figures:
+        for name in row:
             columns.setdefault(name, array("d", [math.nan] * rows))
     for name, column in columns.items():
-        column.append(figures.get(name, math.nan))
+        column.append(row.get(name, math.nan))
 
 
 def _rows(columns: Columns) -> int:

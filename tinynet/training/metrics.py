@@ -1,7 +1,7 @@
-"""A metric says in one number, or a few, how good predictions are; it is told them batch by batch.
+"""Metrics: measures of how good predictions are, accumulated batch by batch.
 
-`update(prediction, targets)` takes a batch in, `results()` gives the figures by name, and `reset()`
-starts anew. Whole numbers are counted, so that no order of batches changes a figure.
+`update(prediction, targets)` adds a batch, `results()` returns the values by name, and `reset()`
+starts again. The metrics here count in integers, so that the order of batches changes no value.
 """
 
 from abc import ABC, abstractmethod
@@ -14,39 +14,39 @@ import numpy as np
 from tinynet.errors import InputError
 from tinynet.parameter import Array
 from tinynet.saving.state import State, check_arrays, check_keys, load_arrays
-from tinynet.validation import whole_number
+from tinynet.validation import first_index, index_text, whole_number
 
 
 class Metric(ABC):
-    """What counts in arrays: subclasses keep them as public attributes, and 0 is where they start.
+    """The base class of metrics, which keep their counts in arrays as public attributes, from 0 on.
 
-    Figures named ..._loss or ..._error are better when lower, all others when higher.
+    Lower is better for results named ..._loss or ..._error, higher for all others.
     """
 
     @abstractmethod
     def update(self, prediction: Array, targets: Array) -> None:
-        """Takes a batch in."""
+        """Adds a batch."""
 
     @abstractmethod
     def results(self) -> dict[str, Any]:
-        """The figures so far, by name; NaN where nothing came yet."""
+        """The values so far, by name; NaN before the first batch."""
 
     @final
     def reset(self) -> None:
-        """Forgets every batch."""
+        """Sets every count to 0."""
         for array in self.state_dict().values():
             array[...] = 0
 
     @final
     def __call__(self, prediction: Array, targets: Array) -> dict[str, Any]:
-        """The figures of this one batch."""
+        """The values of this one batch."""
         self.reset()
         self.update(prediction, targets)
         return self.results()
 
     @final
     def state_dict(self) -> State:
-        """What was counted: the arrays themselves."""
+        """The counts: the arrays themselves."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     @final
@@ -63,13 +63,13 @@ class Metric(ABC):
 
 @final
 class TopKAccuracy(Metric):
-    """The share of samples whose label is among the k highest of C scores.
+    """The fraction of samples whose label is among the k highest of C scores.
 
-    A score that is as high as that of the label counts against it, where it stands before it.
+    Of equal scores, the one with the lower index ranks higher.
 
     Raises:
         InputError: k is below 1; from `update`, scores that are not (N, ..., C) or
-            labels not (N, ...).
+            labels that are not (N, ...).
 
     >>> TopKAccuracy(2)(np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), np.array([1, 2]))
     {'top_2_accuracy': 0.5}
@@ -77,54 +77,53 @@ class TopKAccuracy(Metric):
 
     def __init__(self, k: int) -> None:
         self.k = whole_number("TopKAccuracy", "k", k)
-        self.counts = np.zeros(2, np.int64)  # right, all
+        self.counts = np.zeros(2, np.int64)  # correct, all
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, ..., C), targets: (N, ...) or rows, of which the highest is the label."""
-        prediction, labels = _flat("TopKAccuracy", prediction, targets)
+        """prediction: (N, ..., C), targets: (N, ...) or rows whose highest entry is the label."""
+        prediction, labels = _scores_and_labels("TopKAccuracy", prediction, targets)
         own = prediction[np.arange(len(labels)), labels, None]  # (N, 1)
         before = np.arange(prediction.shape[1]) < labels[:, None]
-        # Written so that NaN never counts as right: all C scores count against it.
+        # NaN must never count as correct: comparisons with it are False, so all C rank higher.
         lower = (prediction < own) | ((prediction == own) & ~before)
-        right = (~lower).sum(axis=1) < min(self.k, prediction.shape[1])
-        self.counts += np.array([np.count_nonzero(right), len(labels)])
+        correct = (~lower).sum(axis=1) < min(self.k, prediction.shape[1])
+        self.counts += np.array([np.count_nonzero(correct), len(labels)])
 
     def results(self) -> dict[str, Any]:
         """top_k_accuracy, from 0 to 1."""
-        return {f"top_{self.k}_accuracy": _share(*self.counts)}
+        return {f"top_{self.k}_accuracy": _fraction(*self.counts)}
 
 
 @final
 class Accuracy(Metric):
-    """The share of samples for which the highest of C scores stands at the label.
+    """The fraction of samples whose highest of C scores is that of the label.
 
     Raises:
-        InputError: from `update`, scores that are not (N, ..., C) or
-            labels not (N, ...).
+        InputError: from `update`, scores that are not (N, ..., C) or labels that are not (N, ...).
 
     >>> Accuracy()(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
     {'accuracy': 0.5}
     """
 
     def __init__(self) -> None:
-        self.counts = np.zeros(2, np.int64)  # right, all
+        self.counts = np.zeros(2, np.int64)  # correct, all
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """prediction: (N, ..., C), targets: (N, ...) or rows, of which the highest is the label."""
-        prediction, labels = _flat("Accuracy", prediction, targets)
-        rows, read = np.arange(len(labels)), prediction.argmax(axis=1)
-        # NumPy takes NaN for the highest.
-        right = (read == labels) & ~np.isnan(prediction[rows, read])
-        self.counts += np.array([np.count_nonzero(right), len(labels)])
+        """prediction: (N, ..., C), targets: (N, ...) or rows whose highest entry is the label."""
+        prediction, labels = _scores_and_labels("Accuracy", prediction, targets)
+        rows, predicted = np.arange(len(labels)), prediction.argmax(axis=1)
+        # argmax takes NaN for the highest.
+        correct = (predicted == labels) & ~np.isnan(prediction[rows, predicted])
+        self.counts += np.array([np.count_nonzero(correct), len(labels)])
 
     def results(self) -> dict[str, Any]:
         """Accuracy, from 0 to 1."""
-        return {"accuracy": _share(*self.counts)}
+        return {"accuracy": _fraction(*self.counts)}
 
 
 @final
 class ConfusionMatrix(Metric):
-    """How often each label was read as each class: row = label, column = prediction.
+    """The number of samples of each label predicted as each class: row = label, column = predicted.
 
     Raises:
         InputError: classes is below 1; from `update`, scores that are not (N, ..., classes) or
@@ -153,12 +152,12 @@ class ConfusionMatrix(Metric):
 class PrecisionRecallF1(Metric):
     """Precision, recall and their harmonic mean F1, for each class or as the mean over classes.
 
-    Of class c, precision is the share of those read as c that are c, and recall the share of
-    those that are c that were read as c: tp / (tp + fp), tp / (tp + fn), 2 tp / (2 tp + fp + fn).
-    A class that never came and was never read has none of them and is left out of the means; a
-    quotient 0 / 0 of another class counts as 0.
+    Of class c, precision is the fraction of the samples predicted as c that are c, recall the
+    fraction of the samples of c predicted as c: tp / (tp + fp), tp / (tp + fn), and F1 is
+    2 tp / (2 tp + fp + fn). A class that is neither a label nor predicted has none of them and is
+    left out of the means; a quotient 0 / 0 of another class counts as 0.
 
-    With `positive` the figures are those of that one class, as for a test that finds a disease.
+    With `positive` the values are those of that one class, as for a test that detects a disease.
 
     Raises:
         InputError: classes is below 1, or no class `positive`; from `update` as ConfusionMatrix.
@@ -186,14 +185,14 @@ class PrecisionRecallF1(Metric):
         _count("PrecisionRecallF1", self.counts, prediction, targets)
 
     def per_class(self) -> dict[str, Array]:
-        """precision, recall and f1 as arrays (classes,), NaN for a class that never came."""
+        """precision, recall and f1 as arrays (classes,), NaN for a class without any sample."""
         hits = self.counts.diagonal()
-        read, came = self.counts.sum(axis=0), self.counts.sum(axis=1)
-        known = read + came > 0
+        predicted, actual = self.counts.sum(axis=0), self.counts.sum(axis=1)
+        known = predicted + actual > 0
         return {
-            "precision": _shares(hits, read, known),
-            "recall": _shares(hits, came, known),
-            "f1": _shares(2 * hits, read + came, known),
+            "precision": _fractions(hits, predicted, known),
+            "recall": _fractions(hits, actual, known),
+            "f1": _fractions(2 * hits, predicted + actual, known),
         }
 
     def results(self) -> dict[str, Any]:
@@ -206,13 +205,13 @@ class PrecisionRecallF1(Metric):
 
 @final
 class Metrics:
-    """Several metrics that are told the same; they are copies of those given, from 0 on.
+    """Several metrics of the same predictions: copies of those given, starting from 0.
 
     Raises:
-        InputError: what is given are no metrics, or two of them have a figure of the same name.
+        InputError: an item is not a metric, or two results have the same name.
     """
 
-    def __init__(self, metrics: Sequence[Metric], taken: Sequence[str] = ()) -> None:
+    def __init__(self, metrics: Sequence[Metric], reserved: Sequence[str] = ()) -> None:
         if not isinstance(metrics, Sequence):
             raise InputError(f"Trainer expects metrics as a list of them, got {metrics!r}")
         for metric in metrics:
@@ -221,31 +220,31 @@ class Metrics:
                 raise InputError(f"Trainer expects metrics, got {metric!r}{hint}")
         self.metrics = deepcopy(tuple(metrics))
         self.reset()
-        names = [*taken, *(name for metric in self.metrics for name in metric.results())]
+        names = [*reserved, *(name for metric in self.metrics for name in metric.results())]
         if len(set(names)) < len(names):
-            raise InputError(f"Trainer expects figures of different names, got {', '.join(names)}")
+            raise InputError(f"Trainer expects metrics of different names, got {', '.join(names)}")
 
     def reset(self) -> None:
-        """Forgets every batch."""
+        """Sets every count to 0."""
         for metric in self.metrics:
             metric.reset()
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """Takes a batch in."""
+        """Adds a batch."""
         for metric in self.metrics:
             metric.update(prediction, targets)
 
     def results(self) -> dict[str, Any]:
-        """The figures of all of them."""
+        """The values of all metrics by name."""
         return {name: value for metric in self.metrics for name, value in metric.results().items()}
 
-    def numbers(self) -> dict[str, float]:
-        """Those of the figures that are one number, which a history can hold."""
+    def scalars(self) -> dict[str, float]:
+        """The results that are single numbers, which a History can hold."""
         return {n: float(value) for n, value in self.results().items() if np.ndim(value) == 0}
 
     def state_dict(self) -> State:
-        """What each of them counted, by place."""
-        return {str(place): metric.state_dict() for place, metric in enumerate(self.metrics)}
+        """The counts of each metric, by its position."""
+        return {str(index): metric.state_dict() for index, metric in enumerate(self.metrics)}
 
     def check_state_dict(self, state: Any) -> None:
         """Raises InputError unless the state has the counts of every metric."""
@@ -261,7 +260,7 @@ class Metrics:
 
 
 def _count(who: str, counts: Array, prediction: Array, targets: Array) -> None:
-    scores, labels = _flat(who, prediction, targets)
+    scores, labels = _scores_and_labels(who, prediction, targets)
     classes = len(counts)
     if scores.shape[1] != classes:
         raise InputError(
@@ -270,8 +269,8 @@ def _count(who: str, counts: Array, prediction: Array, targets: Array) -> None:
     np.add.at(counts, (labels, scores.argmax(axis=1)), 1)
 
 
-def _flat(who: str, prediction: Array, targets: Array) -> tuple[Array, Array]:
-    """Scores (M, C) and labels (M,): every place of a sequence is a sample of its own."""
+def _scores_and_labels(who: str, prediction: Array, targets: Array) -> tuple[Array, Array]:
+    """Scores (M, C) and labels (M,): every position of a sequence counts as a sample."""
     shape = prediction.shape if isinstance(prediction, np.ndarray) else type(prediction).__name__
     if not isinstance(shape, tuple) or len(shape) < 2 or shape[-1] == 0:
         raise InputError(f"{who} expects scores of shape (N, ..., C), got {shape}")
@@ -284,18 +283,18 @@ def _flat(who: str, prediction: Array, targets: Array) -> tuple[Array, Array]:
             f"got {labels.dtype} of shape {labels.shape}"
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < shape[-1]):
-        at = tuple(map(int, np.argwhere((labels < 0) | (labels >= shape[-1]))[0]))
+        index = first_index((labels < 0) | (labels >= shape[-1]))
         raise InputError(
             f"{who} expects labels from 0 to {shape[-1] - 1}, "
-            f"got {labels[at]} at index {at[0] if len(at) == 1 else at}"
+            f"got {labels[index]} at index {index_text(index)}"
         )
     return prediction.reshape(-1, shape[-1]), labels.reshape(-1)
 
 
-def _share(part: int, whole: int) -> float:
+def _fraction(part: int, whole: int) -> float:
     return int(part) / int(whole) if whole else float("nan")
 
 
-def _shares(part: Array, whole: Array, known: Array) -> Array:
-    shares = np.where(known, 0.0, np.nan)
-    return np.divide(part, whole, out=shares, where=whole > 0)
+def _fractions(part: Array, whole: Array, known: Array) -> Array:
+    fractions = np.where(known, 0.0, np.nan)
+    return np.divide(part, whole, out=fractions, where=whole > 0)

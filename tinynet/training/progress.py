@@ -1,4 +1,4 @@
-"""How far a run has come: in epochs, and in the batches of the epoch that is under way."""
+"""Progress: the position of a run in epochs, steps and batches of the current epoch."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,58 +13,54 @@ from tinynet.validation import finite_number, whole_number
 @final
 @dataclass
 class Progress:
-    """Counts of what is done; those after `step` are of the epoch under way, and 0 between two."""
+    """What is done: epochs and steps in all, and three sums over the current epoch."""
 
     epoch: int = 0
     step: int = 0
     batch: int = 0
     samples: int = 0
     loss_sum: float = 0.0  # over the samples
-    size: int = 0  # of the data set, and of its batches: another one has another order
+    size: int = 0  # of the data set; with another size or batch size the order is another
     batch_size: int = 0
 
     @property
     def batches(self) -> int:
-        """How many batches an epoch has, 0 before the first."""
+        """The number of batches of an epoch, 0 before the first."""
         return math.ceil(self.size / self.batch_size) if self.batch_size else 0
 
     def begin(self, batches: Batches) -> None:
-        """Takes up the epoch under way.
+        """Starts an epoch, or continues the current one.
 
         Raises:
-            InputError: it was begun with other batches.
+            InputError: the current epoch was started with other batches.
         """
         size, batch_size = len(batches.x), batches.batch_size
         if self.batch and (size, batch_size) != (self.size, self.batch_size):
             raise InputError(
-                f"fit expects to go on in the middle of epoch {self.epoch + 1}, with "
+                f"fit expects to continue within epoch {self.epoch + 1}, with "
                 f"{self.size} samples and batch_size={self.batch_size}, "
                 f"got {size} samples and batch_size={batch_size}"
             )
         self.size, self.batch_size = size, batch_size
 
     def check_finite(self, loss: float) -> None:
-        """Refuses to go on from a loss that is no number.
-
-        Raises:
-            DivergenceError: it is infinite or NaN.
-        """
+        """Raises DivergenceError if the loss is infinite or NaN."""
         if not math.isfinite(loss):
             raise DivergenceError(
                 f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: try a "
-                "lower learning rate or clip_norm, run preflight(trainer, x, y), or look for the place "
+                "lower learning rate or clip_norm, run preflight(trainer, x, y), or find the layer "
                 "with detect_anomaly; the parameters are those before this step"
             )
 
     def count(self, loss: float, samples: int) -> None:
-        """Takes in a step."""
+        """Counts a step."""
         self.step += 1
         self.batch += 1
         self.samples += samples
         self.loss_sum += loss * samples
 
     def finish_epoch(self) -> float:
-        """Returns the mean loss of the epoch, which is over."""
+        """Ends the epoch and returns its mean loss."""
         loss = self.loss_sum / self.samples
         self.epoch += 1
         self.batch = self.samples = 0
@@ -72,7 +68,7 @@ class Progress:
         return loss
 
     def state_dict(self) -> State:
-        """All of the counts."""
+        """All counts by name."""
         return asdict(self)
 
     def check_state_dict(self, state: Any) -> None:

@@ -1,4 +1,8 @@
-"""A trainer is the loop: batches forward, their gradients backward, one step for each of them."""
+"""Trainer: the training loop (forward, loss, backward, optimizer step).
+
+It adds metrics, callbacks and checkpoints. `accumulate_gradients` processes a batch in parts to
+save memory.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +36,15 @@ from tinynet.validation import whole_number
 
 @final
 class Trainer:
-    """Trains a model to make a loss small, and can be stopped and resumed to the last bit.
+    """Trains a model to minimize a loss; stopped and resumed, it ends with the same bits.
 
-    `metrics` are measured on the batches as they are trained on, and on validation data. The order
-    of the samples depends on `seed` and the epoch alone. `epoch` and `step` count what is done.
+    `metrics` are measured on the training batches, before each step, and on validation data. The
+    order of the samples depends on `seed` and the epoch alone. `epoch` and `step` count what is
+    done.
 
     Raises:
-        InputError: model and loss are no layers, the optimizer does not train the model, or two
-            metrics have a figure of the same name.
+        InputError: model or loss is not a layer, the optimizer does not train the model, or two
+            metrics have results of the same name.
 
     >>> from tinynet import SGD, Dense, Sequential, SoftmaxCrossEntropy
     >>> x = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
@@ -65,12 +70,12 @@ class Trainer:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
-        self.metrics = Metrics(metrics, taken=("loss", "learning_rate"))
+        self.metrics = Metrics(metrics, reserved=("loss", "learning_rate"))
         self.seed = whole_number("Trainer", "seed", seed, at_least=0)
         self.history = History()
-        self.epochs = 0  # what the last fit was to reach
-        self.metric_names: tuple[str, ...] = ()  # the names of those that its epochs have
-        self.batch: Array = np.zeros(0)  # the last x
+        self.epochs = 0  # the total that the last fit was given
+        self.metric_names: tuple[str, ...] = ()  # of the last fit, in the order of its history
+        self.batch: Array = np.zeros(0)  # x of the last step
         self.stopping = False
         self._progress = Progress()
         self._callbacks = Callbacks(())
@@ -78,22 +83,22 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are done."""
+        """The number of epochs done."""
         return self._progress.epoch
 
     @property
     def step(self) -> int:
-        """How many steps are done, over all epochs."""
+        """The number of steps done, over all epochs."""
         return self._progress.step
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many batches the data set of the last fit has."""
+        """The number of batches in the data set of the last fit."""
         return self._progress.batches
 
     @property
     def last_metrics(self) -> dict[str, float]:
-        """The figures of the last epoch, NaN for what is no number and what is still to come."""
+        """The metrics of the last epoch; NaN for those that it did not measure."""
         last = self.history.last
         return {name: last.get(name, math.nan) for name in self.metric_names}
 
@@ -109,14 +114,14 @@ class Trainer:
         transform: Transform | None = None,
         micro_batch_size: int | None = None,
     ) -> History:
-        """Trains until `epochs` are done in all, those before included, and returns the history.
+        """Trains until `epochs` are done in total, earlier ones included; returns the history.
 
-        x: (N, ...) and y: (N, ...), also memory-mapped, see `Batches`; so is `transform`. A batch
-        larger than `micro_batch_size` is worked off in parts whose gradients are averaged: the
-        same step (but for layers that look at the whole batch) with less memory.
+        x: (N, ...) and y: (N, ...), also memory-mapped; for them and `transform` see `Batches`. A
+        batch larger than `micro_batch_size` is processed in parts whose gradients are averaged:
+        the same step (except for layers that combine samples) with less memory.
 
         Raises:
-            InputError: what does not fit together, before anything is changed.
+            InputError: arguments that do not fit together, before anything is changed.
             DivergenceError: the loss became infinite or NaN.
         """
         batches = Batches(x, y, batch_size, seed=self.seed, transform=transform)
@@ -142,14 +147,14 @@ class Trainer:
         return self.history
 
     def stop(self) -> None:
-        """Ends the running fit behind this step or epoch; for callbacks."""
+        """Ends the running fit after this step or epoch; for callbacks."""
         self.stopping = True
 
     def evaluate(self, x: Array, y: Array, *, batch_size: int = 1024) -> dict[str, Any]:
         """Returns the mean loss and the metrics on (x, y), in evaluation mode.
 
         Raises:
-            InputError: what model, loss or a metric refuses.
+            InputError: the model, the loss or a metric does not accept x or y.
         """
         batches = Batches(x, y, batch_size, shuffle=False)
         metrics, loss_sum = Metrics(self.metrics.metrics), 0.0
@@ -161,26 +166,26 @@ class Trainer:
         return {"loss": loss_sum / len(x), **metrics.results()}
 
     def predict(self, x: Array, batch_size: int = 1024) -> Array:
-        """Returns the model's y for any number of samples, see `Layer.predict`."""
+        """Returns the output of the model for any number of samples, see `Layer.predict`."""
         return self.model.predict(x, batch_size)
 
     def save(self, path: str | Path) -> None:
-        """Writes all that it takes to go on from here, to the same bits, into an .npz file.
+        """Writes everything needed to continue with the same bits into an .npz file.
 
         Raises:
-            CheckpointError: the file cannot be written; what stood there before is untouched.
+            CheckpointError: the file cannot be written; a file that was there is unchanged.
         """
         from tinynet.saving.checkpoint import write
 
         write(path, {"network": repr(self.model)} | self.state_dict())
 
     def restore(self, path: str | Path) -> Trainer:
-        """Goes back, or on, to where a file of `save` was written; returns self.
+        """Loads a file that `save` wrote, and returns self.
 
-        What callbacks remember is handed to those of the next fit, by the names of their classes.
+        The states of callbacks are loaded by those of the next fit with the same class names.
 
         Raises:
-            CheckpointError: the file is damaged, or of another run; nothing is changed then.
+            CheckpointError: the file is damaged or does not fit this run; nothing is changed then.
         """
         from tinynet.saving.checkpoint import reading
 
@@ -189,7 +194,7 @@ class Trainer:
         return self
 
     def state_dict(self) -> State:
-        """Weights, buffers, slots, schedule, random streams, figures and position."""
+        """Weights, buffers, slots, schedule, random generators, metrics, history and position."""
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             "generators": {
@@ -213,7 +218,7 @@ class Trainer:
             check_generators(repr(layer), layer.generators(), state["generators"][name])
 
     def load_state_dict(self, state: Any) -> None:
-        """Continues from a state: all of it, or nothing if it does not fit."""
+        """Continues from a state; if a part does not fit, nothing is changed."""
         self.check_state_dict(state)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
@@ -235,24 +240,24 @@ class Trainer:
     def _fitting(
         self, batches: Batches, validation: tuple[Array, Array] | None, callbacks: Callbacks
     ) -> Iterator[Callbacks]:
-        """Training mode and running callbacks inside the block, the modes of before behind it."""
+        """Inside the block, training mode and running callbacks; afterwards the former modes."""
         if validation is not None:
             if not isinstance(validation, tuple) or len(validation) != 2:
                 raise InputError(f"fit expects validation to be a pair (x, y), got {validation!r}")
-            Batches(*validation)  # refuses what it cannot hand out
+            Batches(*validation)  # raises InputError unless x and y fit together
         callbacks.check_state_dict(self._restored_callbacks)
         self._progress.begin(batches)
         callbacks.load_state_dict(self._restored_callbacks)
         self._callbacks, self.stopping = callbacks, False
-        names = ("loss", *self.metrics.numbers())
-        held_out = [f"validation_{name}" for name in names if validation is not None]
-        self.metric_names = (*names, "learning_rate", *held_out)
+        names = ("loss", *self.metrics.scalars())
+        validated = [f"validation_{name}" for name in names if validation is not None]
+        self.metric_names = (*names, "learning_rate", *validated)
         try:
-            # A loss that is no number is told by DivergenceError.
+            # A loss that is not finite raises DivergenceError.
             quiet = np.errstate(over="ignore", invalid="ignore")
             with quiet, self.model.in_mode(training=True), self.loss.in_mode(training=True):
                 callbacks.call("on_fit_start", self)
-                self._restored_callbacks = {}  # from here on their owners have them
+                self._restored_callbacks = {}  # the callbacks have loaded them
                 yield callbacks
         finally:
             self._callbacks = Callbacks(())
@@ -260,23 +265,23 @@ class Trainer:
 
     def _take_step(self, loss: float, samples: int) -> None:
         self._progress.check_finite(loss)
-        figures = {"loss": loss, "learning_rate": self.optimizer.rate}
+        values = {"loss": loss, "learning_rate": self.optimizer.rate}
         self.optimizer.step()
         if self.optimizer.clip_norm is not None:
-            figures["gradient_norm"] = self.optimizer.gradient_norm
-        self.history.add_step(figures)
+            values["gradient_norm"] = self.optimizer.gradient_norm
+        self.history.add_step(values)
         self._progress.count(loss, samples)
 
     def _end_epoch(self, validation: tuple[Array, Array] | None) -> None:
-        figures = {"loss": self._progress.finish_epoch(), **self.metrics.numbers()}
+        metrics = {"loss": self._progress.finish_epoch(), **self.metrics.scalars()}
         self.metrics.reset()
-        figures["learning_rate"] = self.history.steps["learning_rate"][-1]
+        metrics["learning_rate"] = self.history.steps["learning_rate"][-1]
         if validation is not None:
             results = self.evaluate(*validation).items()
-            figures |= {f"validation_{n}": value for n, value in results if np.ndim(value) == 0}
-        self.history.add_epoch(figures)
+            metrics |= {f"validation_{n}": value for n, value in results if np.ndim(value) == 0}
+        self.history.add_epoch(metrics)
         if isinstance(self.optimizer.learning_rate, Schedule):
-            self.optimizer.learning_rate.observe(figures)
+            self.optimizer.learning_rate.observe(metrics)
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch})"
@@ -292,7 +297,7 @@ def _check_parts(model: Any, loss: Any, optimizer: Any) -> None:
     if not all(id(parameter) in own for parameter in optimizer.parameters):
         raise InputError(
             "Trainer expects an optimizer of the parameters of the model, got one with others: "
-            f"write {type(optimizer).__name__}(model.parameters(), ...) for this very model"
+            f"write {type(optimizer).__name__}(model.parameters(), ...) for the same model object"
         )
 
 
@@ -302,14 +307,14 @@ def accumulate_gradients(
     x: Array,
     y: Array,
     size: int,
-    see: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
+    observe: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
 ) -> float:
-    """Returns the mean loss of a batch and leaves its gradient in the parameters.
+    """Gradient accumulation: returns the mean loss of a batch and leaves the gradients of it.
 
-    Parts of at most `size` samples go forward and backward one after the other, and their
-    gradients are averaged by their share of the samples: for a loss that is a mean over samples,
-    and layers that treat each by itself, that is the gradient of the whole batch. `see` is shown
-    the predictions and targets of each part.
+    The batch is processed in parts of at most `size` samples, and their gradients are averaged,
+    weighted by the number of samples. If the loss is a mean over samples and no layer combines
+    samples, that is the gradient of the whole batch. `observe` gets the predictions and targets
+    of each part.
 
     >>> from tinynet import Dense, MeanSquaredError
     >>> model, x = Dense(1, 1, rng=0), np.arange(6, dtype=np.float32)[:, None]
@@ -319,7 +324,7 @@ def accumulate_gradients(
     if len(x) <= size:
         prediction = model(x)
         mean_loss: float = loss(prediction, y)
-        see(prediction, y)
+        observe(prediction, y)
         model.backward(loss.backward())
         return mean_loss
     mean_loss, parameters = 0.0, [*model.parameters(), *loss.parameters()]
@@ -327,7 +332,7 @@ def accumulate_gradients(
     for start in range(0, len(x), size):
         rows = slice(start, start + size)
         share = len(x[rows]) / len(x)
-        mean_loss += share * accumulate_gradients(model, loss, x[rows], y[rows], size, see)
+        mean_loss += share * accumulate_gradients(model, loss, x[rows], y[rows], size, observe)
         for total, parameter in zip(sums, parameters, strict=True):
             total += share * np.asarray(parameter.grad)
     for total, parameter in zip(sums, parameters, strict=True):
