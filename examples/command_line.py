@@ -1,15 +1,17 @@
-"""What the examples share: their command lines, faults told in one line, pictures written."""
+"""The part that the examples share: command line, one-line errors, timing, written pictures."""
 
 import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from tinynet import DivergenceError
-from tinynet.datasets import DatasetError, Digits, load_mnist
+from tinynet import CheckpointError, DivergenceError, InputError
+from tinynet.datasets import DatasetError
 
 try:
     import matplotlib
@@ -19,51 +21,62 @@ try:
 except ImportError as missing:
     sys.exit(f'{missing}: this example needs pip install -e ".[examples]"')
 
+# Of the files, the options and the machine; any other error is a bug and keeps its traceback.
+EXPECTED_ERRORS = (
+    CheckpointError,
+    DatasetError,
+    DivergenceError,
+    ImportError,
+    InputError,
+    MemoryError,
+    OSError,
+    UnicodeError,
+)
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
 
-    def error(self, message: str) -> NoReturn:
-        """Stops with the message alone."""
-        self.exit(2, f"{self.prog}: {message}\n")
+class ExampleParser(argparse.ArgumentParser):
+    """A parser with the options of every example, and of its optimizer where it has defaults."""
 
-
-class ExampleParser(OneLineParser):
-    """A parser with the options of every example; its pictures need no display."""
-
-    def __init__(self, description: str, *, epochs: int) -> None:
+    def __init__(
+        self,
+        description: str,
+        *,
+        epochs: int,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+    ) -> None:
         super().__init__(description=description)
         add, at_least_0 = self.add_argument, partial(whole, at_least=0)
         add("--epochs", type=whole, default=epochs, help=f"passes over the data (default {epochs})")
+        if batch_size is not None:
+            text = f"samples a step (default {batch_size})"
+            add("--batch-size", type=whole, default=batch_size, help=text)
+        if learning_rate is not None:
+            text = f"the highest of the run (default {learning_rate:g})"
+            add("--learning-rate", type=positive, default=learning_rate, help=text)
         add("--seed", type=at_least_0, default=0, help="of everything random (default 0)")
         add("--output", type=Path, default=Path("output"), help="folder (default output)")
 
     def add_mnist(self) -> None:
-        """Adds the option that says where the digits are, see `load_digits`."""
+        """Adds the option for the location of the digits, which `load_mnist` reads."""
         text = "folder of IDX files, or a Kaggle train.csv (default: shipped)"
         self.add_argument("--data", type=Path, help=text)
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The options, with the folder for the pictures made before the work, not after it."""
+        """The options; makes the output folder before the work, and draws without a display."""
         options = self.parse_args(arguments)
-        matplotlib.use("Agg")
-        try:
-            options.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self.error(f"{error}")
+        options.output.mkdir(parents=True, exist_ok=True)
+        if not vars(options).get("show"):
+            matplotlib.use("Agg")
         return options
 
-
-def load_digits(path: Path | None) -> tuple[Digits, Digits]:
-    """MNIST for training and for testing; what is wrong with the files is told in one line."""
-    try:
-        return load_mnist(path)
-    except (DatasetError, OSError) as error:
-        sys.exit(f"{error}")
+    def error(self, message: str) -> NoReturn:
+        """Stops with the message alone, in one line."""
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def whole(text: str, at_least: int = 1) -> int:
-    """A whole number, of at least 1 unless told otherwise."""
+    """A whole number of at least 1, or of at least another number."""
     # Ten digits at most: longer numbers are slips, and very long ones int() refuses.
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) >= at_least):
         raise argparse.ArgumentTypeError(f"expected a whole number >= {at_least}, got {text:.20}")
@@ -81,20 +94,38 @@ def positive(text: str) -> float:
     return number
 
 
-def save(folder: Path, pictures: Mapping[str, Figure]) -> None:
-    """Writes each picture under its name, and says so."""
+def count_steps(options: argparse.Namespace, samples: int) -> int:
+    """The optimizer steps of a run, for schedules of the learning rate."""
+    steps: int = math.ceil(samples / options.batch_size) * options.epochs
+    return steps
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Prints how long the training took; not on stdout, which is the same for the same seed."""
+    started = time.perf_counter()
+    yield
+    print(f"trained in {time.perf_counter() - started:.1f} s", file=sys.stderr)
+
+
+def save(folder: Path, pictures: Mapping[str, Figure], *, show: bool = False) -> None:
+    """Writes each picture as `name.png`, prints its path, and opens all of them for show=True."""
     for name, figure in pictures.items():
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=100)
         print(f"wrote {path}")
+    if show:
+        if plt.get_backend().lower() == "agg":
+            print("--show finds no display: open the files above instead", file=sys.stderr)
+        plt.show()
     plt.close("all")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs an example; what stops it is told in one line."""
+    """Runs an example; an error to expect, such as a missing file, ends it with one line."""
     try:
         main()
-    except DivergenceError as error:
-        sys.exit(f"{error}")
+    except EXPECTED_ERRORS as error:
+        sys.exit(" ".join(f"{error}".split()))
     except KeyboardInterrupt:
-        sys.exit("stopped before the pictures were written")
+        sys.exit("interrupted before everything was written")

@@ -1,8 +1,7 @@
-"""A layer of your own, checked; then one with a wrong gradient, caught.
+"""A custom layer with and without a correct gradient: python examples/custom_layer.py.
 
-Run it: python examples/custom_layer.py
-
-The layer is Gain: it multiplies every feature by a number that is learned, y = g · x.
+The layer is Gain: it multiplies each feature by a learned number, y = g · x. `check_gradients`
+passes it, and finds the error in the backward of WrongGain.
 """
 
 import numpy as np
@@ -25,13 +24,13 @@ class Gain(Layer):
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, D)."""
         dy, x = self.saved_for_backward(dy)
-        self.g.grad = (dy * x).sum(axis=0)  # each g works on one column: one sum per column
+        self.g.grad = (dy * x).sum(axis=0)  # each g multiplies one column: one sum per column
         dx: Array = dy * self.g.value
         return dx
 
 
 class WrongGain(Gain):
-    """The same with a slip that still trains, only worse: one sum over everything."""
+    """The same with a bug that still trains, only worse: one sum over all columns."""
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, D)."""
@@ -42,7 +41,7 @@ class WrongGain(Gain):
 
 
 def main() -> None:
-    """Checks the right layer and the wrong one."""
+    """Checks the gradients of both."""
     x = np.random.default_rng(0).standard_normal((4, 3))
     for layer in (Gain(3), WrongGain(3)):
         try:

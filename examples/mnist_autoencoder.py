@@ -1,19 +1,16 @@
-"""Squeeze digits through two numbers and draw them again.
+"""An autoencoder with a latent space of two dimensions: python examples/mnist_autoencoder.py.
 
-Run it: python examples/mnist_autoencoder.py
-
-The first half of the network, the encoder, makes two numbers of an image; the second half, the
-decoder, makes an image of two numbers. Nobody tells it which digit is which: it learns from the
-images alone, and yet the map of the two numbers shows the digits apart.
+The encoder maps an image to two numbers, its code; the decoder maps a code back to an image. The
+network is trained on images without labels, and yet the codes of different digits lie apart.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
 
 import command_line
 import matplotlib.pyplot as plt
 import numpy as np
-from command_line import positive, whole
+from command_line import count_steps, whole
 from matplotlib.figure import Figure
 
 from tinynet import (
@@ -30,15 +27,15 @@ from tinynet import (
     Trainer,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import Digits
+from tinynet.datasets import Digits, load_mnist
 from tinynet.optimizers.schedules import OneCycle
 
 SHOWN = 12  # digits in the picture of reconstructions
-SIDE = 15  # digits along each side of the map of what the decoder draws
+SIDE = 15  # digits along each side of the picture of decoded codes
 
 
 def build_encoder(hidden: int, rng: np.random.Generator) -> Sequential:
-    """Raw uint8 images (N, 28, 28) -> two numbers (N, 2)."""
+    """The encoder: raw uint8 images (N, 28, 28) -> codes (N, 2)."""
     return Sequential(
         [
             Flatten(),
@@ -53,7 +50,7 @@ def build_encoder(hidden: int, rng: np.random.Generator) -> Sequential:
 
 
 def build_decoder(hidden: int, rng: np.random.Generator) -> Sequential:
-    """Two numbers (N, 2) -> images (N, 28, 28) as logits: a sigmoid makes 0..1 of them."""
+    """The decoder: codes (N, 2) -> logits (N, 28, 28), whose sigmoid is an image of 0..1."""
     return Sequential(
         [
             Dense(2, 64, rng=rng),
@@ -66,102 +63,100 @@ def build_decoder(hidden: int, rng: np.random.Generator) -> Sequential:
     )
 
 
-def to_itself(images: Array, _: Array, _rng: np.random.Generator) -> tuple[Array, Array]:
-    """The target of an image is the image, on a scale of 0..1."""
+def with_itself(images: Array, _labels: Array, _rng: np.random.Generator) -> tuple[Array, Array]:
+    """Each image with itself as the target, on a scale of 0..1."""
     return images, images.astype(np.float32) / 255
 
 
-def mean_image_loss(train: Array, test: Array) -> float:
-    """The loss of drawing the mean of all training images, whatever the test image is."""
-    mean = np.clip(train.mean(axis=0) / 255, 1e-6, 1 - 1e-6)
-    logits = np.broadcast_to(np.log(mean / (1 - mean)), test.shape)
-    return float(BinaryCrossEntropy()(logits, test / 255))
-
-
-def reconstructions(images: Array, drawn: Array) -> Figure:
-    """Digits as they are, and below each what came out."""
-    figure, axes = plt.subplots(2, len(images), figsize=(len(images), 2.4), layout="constrained")
-    for axis, image in zip(axes.flat, [*images, *drawn], strict=True):
-        axis.imshow(image, cmap="gray_r")
-        axis.set(xticks=[], yticks=[])
-    axes[0, 0].set_ylabel("image")
-    axes[1, 0].set_ylabel("drawn again")
-    return figure
-
-
-def latent_map(codes: Array, labels: Array) -> Figure:
-    """Where the test images lie in the plane, in the colour of the digit that they show."""
-    figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-    across, up = codes.T
-    points = axis.scatter(across, up, c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=4)
-    for digit in np.unique(labels):
-        # Ten colours are too many for some eyes: each digit is also written where it lies.
-        x, y = np.median(codes[labels == digit], axis=0)
-        box = {"boxstyle": "circle", "facecolor": "white", "alpha": 0.85}
-        axis.text(x, y, f"{digit}", fontsize=13, ha="center", va="center", bbox=box)
-    figure.colorbar(points, ticks=range(10), label="digit")
-    axis.set(xlabel="first number", ylabel="second number", title="Two numbers for each test image")
-    return figure
-
-
-def decoded_map(decoder: Sequential, codes: Array) -> Figure:
-    """What the decoder draws for the plane, over the part where 90 % of the images lie."""
-    low, high = np.quantile(codes, (0.05, 0.95), axis=0)
-    across, down = np.linspace(low[0], high[0], SIDE), np.linspace(high[1], low[1], SIDE)
-    plane = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2).astype(codes.dtype)
-    tiles = Sigmoid()(decoder.predict(plane)).reshape(SIDE, SIDE, 28, 28)
-    figure, axis = plt.subplots(figsize=(7, 7), layout="constrained")
-    axis.imshow(tiles.transpose(0, 2, 1, 3).reshape(SIDE * 28, SIDE * 28), cmap="gray_r")
-    axis.set_axis_off()
-    axis.set_title("What is drawn for each place of the plane")
-    return figure
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = command_line.ExampleParser("Squeeze digits through two numbers.", epochs=15)
-    add = parser.add_argument
-    add("--hidden", type=whole, default=256, help="units of the widest layers (default 256)")
-    add("--batch-size", type=whole, default=128, help="images a step (default 128)")
-    add("--learning-rate", type=positive, default=3e-3, help="the highest (default 0.003)")
-    parser.add_mnist()
-    return parser.parse(arguments)
-
-
-def train_network(network: Sequential, train: Digits, options: argparse.Namespace) -> Trainer:
-    """Trains the network to give back what it is given."""
-    steps = -(-len(train.images) // options.batch_size) * options.epochs
-    optimizer = AdamW(network.parameters(), OneCycle(options.learning_rate, steps=steps))
+def train_network(network: Sequential, train: Digits, options: Namespace) -> Trainer:
+    """Trains encoder and decoder, in one chain, to reconstruct their input."""
+    rate = OneCycle(options.learning_rate, steps=count_steps(options, len(train.images)))
+    optimizer = AdamW(network.parameters(), rate)
     trainer = Trainer(network, BinaryCrossEntropy(), optimizer, seed=options.seed)
     trainer.fit(
-        train.images,
-        train.labels,  # nobody looks at them
+        *train,  # with_itself replaces the labels
         epochs=options.epochs,
         batch_size=options.batch_size,
-        transform=to_itself,
+        transform=with_itself,
         callbacks=[ProgressBar()],
     )
     return trainer
 
 
+def mean_image_loss(train: Array, test: Array) -> float:
+    """The baseline: the loss of the mean training image as the output for every test image."""
+    mean = np.clip(train.mean(axis=0) / 255, 1e-6, 1 - 1e-6)
+    logits = np.broadcast_to(np.log(mean / (1 - mean)), test.shape)
+    return float(BinaryCrossEntropy()(logits, test / 255))
+
+
+def draw_reconstructions(images: Array, reconstructed: Array) -> Figure:
+    """Images in one row, and below each its reconstruction."""
+    figure, axes = plt.subplots(2, len(images), figsize=(len(images), 2.4), layout="constrained")
+    for axis, image in zip(axes.flat, [*images, *reconstructed], strict=True):
+        axis.imshow(image, cmap="gray_r")
+        axis.set(xticks=[], yticks=[])
+    axes[0, 0].set_ylabel("image")
+    axes[1, 0].set_ylabel("reconstruction")
+    return figure
+
+
+def draw_codes(codes: Array, labels: Array) -> Figure:
+    """The codes of the test images as points, coloured by their label."""
+    figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
+    points = axis.scatter(*codes.T, c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=4)
+    for digit in np.unique(labels):
+        # Ten colours are too many for some eyes: each digit is also written at its median code.
+        x, y = np.median(codes[labels == digit], axis=0)
+        box = {"boxstyle": "circle", "facecolor": "white", "alpha": 0.85}
+        axis.text(x, y, f"{digit}", fontsize=13, ha="center", va="center", bbox=box)
+    figure.colorbar(points, ticks=range(10), label="digit")
+    axis.set(xlabel="first number", ylabel="second number", title="Codes of the test images")
+    return figure
+
+
+def draw_decoded(decoder: Sequential, codes: Array) -> Figure:
+    """Decoded codes of a regular grid, over the range that holds 90 % of the codes."""
+    low, high = np.quantile(codes, (0.05, 0.95), axis=0)
+    across, down = np.linspace(low[0], high[0], SIDE), np.linspace(high[1], low[1], SIDE)
+    grid = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2).astype(codes.dtype)
+    tiles = Sigmoid()(decoder.predict(grid)).reshape(SIDE, SIDE, 28, 28)
+    figure, axis = plt.subplots(figsize=(7, 7), layout="constrained")
+    axis.imshow(tiles.transpose(0, 2, 1, 3).reshape(SIDE * 28, SIDE * 28), cmap="gray_r")
+    axis.set_axis_off()
+    axis.set_title("Decoded codes of a regular grid")
+    return figure
+
+
+def parse(arguments: Sequence[str] | None) -> Namespace:
+    """The command line."""
+    parser = command_line.ExampleParser(
+        "Train an autoencoder on MNIST.", epochs=15, batch_size=128, learning_rate=3e-3
+    )
+    text = "units of the widest layers (default 256)"
+    parser.add_argument("--hidden", type=whole, default=256, help=text)
+    parser.add_mnist()
+    return parser.parse(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    train, test = command_line.load_digits(options.data)
+    train, test = load_mnist(options.data)
     rng = np.random.default_rng(options.seed)
     encoder, decoder = build_encoder(options.hidden, rng), build_decoder(options.hidden, rng)
     network = encoder + decoder  # the same layers in one chain
     network.summary(train.images[:1])
     trainer = train_network(network, train, options)
-    figures = trainer.evaluate(*to_itself(test.images, test.labels, rng))
+    loss = trainer.evaluate(*with_itself(*test, rng))["loss"]
     baseline = mean_image_loss(train.images, test.images)
-    print(f"test loss {figures['loss']:.4f}, of the mean image {baseline:.4f}, in nats per pixel")
+    print(f"test loss {loss:.4f}, of the mean image {baseline:.4f}, in nats per pixel")
     codes = encoder.predict(test.images)
     few = test.images[:SHOWN]
     pictures = {
-        "autoencoder_reconstructions": reconstructions(few, Sigmoid()(network.predict(few))),
-        "autoencoder_latent_map": latent_map(codes, test.labels),
-        "autoencoder_decoded_map": decoded_map(decoder, codes),
+        "autoencoder_reconstructions": draw_reconstructions(few, Sigmoid()(network.predict(few))),
+        "autoencoder_latent_map": draw_codes(codes, test.labels),
+        "autoencoder_decoded_map": draw_decoded(decoder, codes),
     }
     command_line.save(options.output, pictures)
 

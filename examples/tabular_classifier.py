@@ -1,17 +1,17 @@
-"""A network learns to tell the rows of a table apart: python examples/tabular_classifier.py.
+"""A network that classifies the rows of a table: python examples/tabular_classifier.py.
 
-columns -> Dense -> ReLU -> Dropout -> Dense -> classes. The table is one of penguins, and the class
-their species; any other CSV file will do. Prints how many test rows are read right, saves the
-network, loads it again and predicts a row of yours. `--help` lists what can be changed.
+columns -> Dense -> ReLU -> Dropout -> Dense -> classes. The table is one of penguins and their
+species, or any other CSV file. Prints accuracy and confusion matrix for test rows, saves the
+network, loads it again, and predicts the row of `--predict`. `--help` lists the options.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import command_line
 import numpy as np
-from columns import Columns, TableParser, fail, read_table, split
+from columns import Columns, TableParser, fail, fit, read_table, split
 
 from tinynet import (
     Accuracy,
@@ -26,8 +26,6 @@ from tinynet import (
     Trainer,
     softmax,
 )
-from tinynet.callbacks import EarlyStopping, ProgressBar
-from tinynet.errors import CheckpointError
 
 HIDDEN = 32  # units
 ROWS_PER_CLASS = 5  # on average, at least: a target with fewer is a number or a name
@@ -46,29 +44,29 @@ def build_network(inputs: int, classes: int, rng: np.random.Generator) -> Sequen
 
 
 def save(folder: Path, network: Sequential, columns: Columns, classes: list[str]) -> list[Path]:
-    """Writes the network and, beside it, what its inputs and outputs mean."""
-    weights, meaning = folder / "tabular_classifier.npz", folder / "tabular_classifier.json"
+    """Writes the weights, and beside them the encoding of the inputs and the class names."""
+    weights, encoding = folder / "tabular_classifier.npz", folder / "tabular_classifier.json"
     network.save(weights)
     text = json.dumps({"classes": classes, "columns": columns.to_json()}, indent=2)
-    meaning.write_text(f"{text}\n", encoding="utf-8")
-    return [weights, meaning]
+    encoding.write_text(f"{text}\n", encoding="utf-8")
+    return [weights, encoding]
 
 
-def load(weights: Path, meaning: Path) -> tuple[Sequential, Columns, list[str]]:
-    """What `save` wrote: a network of the same build, with the saved weights in it."""
-    saved = json.loads(meaning.read_text(encoding="utf-8"))
+def load(weights: Path, encoding: Path) -> tuple[Sequential, Columns, list[str]]:
+    """Reads the files of `save`: all that a program needs to predict new rows."""
+    saved = json.loads(encoding.read_text(encoding="utf-8"))
     columns, classes = Columns.from_json(saved["columns"]), saved["classes"]
     network = build_network(len(columns.inputs), len(classes), np.random.default_rng())
     return network.load(weights), columns, classes
 
 
 def print_confusion(counts: Array, classes: list[str]) -> None:
-    """A row for each class: how often it was read as each, and the share read right."""
+    """A row per label, a column per prediction, and the share of each row that is right."""
     width = max(8, *map(len, classes))
-    print("a row for each class, a column for what it was read as:")
+    print("confusion matrix, a row per label and a column per prediction:")
     print("".join(f"{name:>{width + 2}}" for name in ["", *classes, "right"]))
-    for name, row, hits in zip(classes, counts, counts.diagonal(), strict=True):
-        share = f"{hits / row.sum():.1%}" if row.any() else "-"
+    for name, row, right in zip(classes, counts, counts.diagonal(), strict=True):
+        share = f"{right / row.sum():.1%}" if row.any() else "-"
         print("".join(f"{cell:>{width + 2}}" for cell in [name, *row, share]))
 
 
@@ -91,54 +89,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     row = None if options.predict is None else columns.row(options.predict)
     print(columns)
     x = columns.transform(table)
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    except OSError as error:
-        fail(f"{error}")
+    options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
 
     network = build_network(len(columns.inputs), len(classes), rng)
     network.summary(x[:1])
     optimizer = AdamW(network.parameters(), learning_rate=0.003)
-    trainer = Trainer(
-        network, SoftmaxCrossEntropy(), optimizer, metrics=[Accuracy()], seed=options.seed
-    )
-    stopping = EarlyStopping("validation_loss", patience=20)
-    trainer.fit(
-        x[train],
-        labels[train],
-        epochs=options.epochs,
-        batch_size=16,
-        validation=(x[validation], labels[validation]),
-        callbacks=[stopping, ProgressBar(every=10)],
-    )
-    print(f"{trainer.epoch} epochs done; kept are the weights of epoch {stopping.best_epoch}")
+    loss = SoftmaxCrossEntropy()
+    trainer = Trainer(network, loss, optimizer, metrics=[Accuracy()], seed=options.seed)
+    fit(trainer, x, labels, train, validation, epochs=options.epochs)
 
     logits = network.predict(x[test])
     counts = ConfusionMatrix(len(classes))(logits, labels[test])["confusion_matrix"]
-    right = counts.trace() / counts.sum()
-    print(f"test accuracy {right:.2%}, {counts.trace()} of {counts.sum()} rows")
+    right, total = counts.trace(), counts.sum()
+    print(f"test accuracy {right / total:.2%}, {right} of {total} rows")
     print_confusion(counts, classes)
 
-    try:
-        paths = save(options.output, network, columns, classes)
-    except (CheckpointError, OSError) as error:
-        fail(f"{error}")
+    paths = save(options.output, network, columns, classes)
     network, columns, classes = load(*paths)
-    # A program of your own needs `load` alone to predict.
     if not np.array_equal(network.predict(columns.transform(table)[test]), logits):
-        fail(f"{paths[0]}: expected the predictions of before, got others")
+        fail(f"{paths[0]}: expected the same predictions after loading, got others")
     print(f"wrote {paths[0]} and {paths[1]}")
-    print("loaded again, they predict the same")
+    print("the loaded network predicts the same")
     if row is not None:
         for word in columns.unseen(row):
-            print(f"{word}: not a category that the network has learned")
+            print(f"{word}: no training row has this category")
         probabilities = softmax(network.predict(columns.transform(row)))[0]
         best = probabilities.argmax()
-        print(f"{options.predict}: {classes[best]}, {probabilities[best]:.1%} sure")
+        print(f"{options.predict}: {classes[best]}, probability {probabilities[best]:.1%}")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("stopped before the network was saved")
+    command_line.run(main)

@@ -1,24 +1,22 @@
-"""A network learns to predict a number of a table: python examples/tabular_regression.py.
+"""A network that predicts a number from a table row: python examples/tabular_regression.py.
 
-columns -> Dense -> ReLU -> Dropout -> Dense -> one number. The table is one of penguins, and the
-number their body mass in grams; any other CSV file will do. Prints how far off the network is on
-test rows, and how far two simple answers are: the mean, and least squares, which is hard to beat on
-a table as small and straight as this one. `--help` lists what can be changed.
+columns -> Dense -> ReLU -> Dropout -> Dense -> number. The table is one of penguins and their body
+mass in grams, or any other CSV file. Prints the error on test rows beside that of two baselines:
+the mean, and least squares, which is hard to beat on a table so small. `--help` lists the options.
 """
 
-import sys
 from collections.abc import Sequence
 
+import command_line
 import numpy as np
-from columns import Columns, TableParser, fail, holds_numbers, read_table, split
+from columns import Columns, TableParser, fail, fit, holds_numbers, read_table, split
 from matplotlib.figure import Figure
 
 from tinynet import AdamW, Array, Dense, Dropout, MeanSquaredError, ReLU, Sequential, Trainer
-from tinynet.callbacks import EarlyStopping, ProgressBar
+from tinynet.plots.style import BLUE, VERMILION
 
 HIDDEN = 32  # units
-UNITS = ("g", "kg", "mm", "cm", "m", "s")  # what a name such as body_mass_g may end in
-BLUE, VERMILION = "#0072B2", "#D55E00"  # told apart by colour-blind people; the marks differ, too
+UNITS = ("g", "kg", "mm", "cm", "m", "s")  # endings of names such as body_mass_g
 
 
 def build_network(inputs: int, rng: np.random.Generator) -> Sequential:
@@ -34,7 +32,7 @@ def build_network(inputs: int, rng: np.random.Generator) -> Sequential:
 
 
 def least_squares(x: Array, y: Array, new_x: Array) -> Array:
-    """The y of new rows by the weighted sum of inputs that fits x and y best."""
+    """Linear regression: the y of new rows by the weights that minimize the error on (x, y)."""
     weights = np.linalg.lstsq(_with_ones(x), y, rcond=None)[0]
     predicted: Array = _with_ones(new_x) @ weights
     return predicted
@@ -45,12 +43,12 @@ def _with_ones(x: Array) -> Array:
 
 
 def rmse(predicted: Array | float, measured: Array) -> float:
-    """The root of the mean squared error, in the unit of what was measured."""
+    """The root mean squared error, in the unit of the target."""
     return float(np.sqrt(np.mean((predicted - measured) ** 2)))
 
 
 def draw(measured: Array, predictions: dict[str, Array], target: str) -> Figure:
-    """Predicted against measured, and what is left between the two."""
+    """Predicted against measured values, and the residuals."""
     target = f"{target:.40}".replace("$", r"\$")  # a dollar would begin a formula
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -60,7 +58,7 @@ def draw(measured: Array, predictions: dict[str, Array], target: str) -> Figure:
         right.scatter(predicted, measured - predicted, s=22, label=name, **style)
     everything = [measured, *predictions.values()]
     ends = [np.min(everything), np.max(everything)]
-    left.plot(ends, ends, color="black", linewidth=1)  # where all would lie, were none wrong
+    left.plot(ends, ends, color="black", linewidth=1)  # predicted = measured
     right.axhline(0, color="black", linewidth=1)
     left.set(title="Predictions of test rows", aspect="equal")
     left.set(xlabel=f"measured {target}", ylabel=f"predicted {target}")
@@ -90,25 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"--target {options.target}: expected different numbers, got {y[train[0]]:g} alone")
     mean, std = y[train].mean(), y[train].std()
     standardized = ((y - mean) / std).astype(np.float32)[:, None]  # (N, 1), around 0
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    except OSError as error:
-        fail(f"{error}")
+    options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
 
     network = build_network(len(columns.inputs), rng)
     network.summary(x[:1])
     optimizer = AdamW(network.parameters(), learning_rate=0.003)
     trainer = Trainer(network, MeanSquaredError(), optimizer, seed=options.seed)
-    stopping = EarlyStopping("validation_loss", patience=20)
-    trainer.fit(
-        x[train],
-        standardized[train],
-        epochs=options.epochs,
-        batch_size=16,
-        validation=(x[validation], standardized[validation]),
-        callbacks=[stopping, ProgressBar(every=10)],
-    )
-    print(f"{trainer.epoch} epochs done; kept are the weights of epoch {stopping.best_epoch}")
+    fit(trainer, x, standardized, train, validation, epochs=options.epochs)
 
     predictions = {
         "network": network.predict(x[test])[:, 0] * std + mean,
@@ -116,21 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     ending = options.target.rpartition("_")[2]
     unit = f" {ending}" if ending in UNITS else ""
-    print(f"root of the mean squared error of {options.target} on {len(test)} test rows:")
+    print(f"root mean squared error of {options.target} on {len(test)} test rows:")
     for name, predicted in ({"mean": mean} | predictions).items():
-        off = np.format_float_positional(rmse(predicted, y[test]), 4, fractional=False, trim="-")
-        print(f"  {name:13}  {off}{unit}")
-
-    path = options.output / "tabular_regression.png"
-    try:
-        draw(y[test], predictions, options.target).savefig(path, dpi=150)
-    except OSError as error:
-        fail(f"{error}")
-    print(f"wrote {path}")
+        error = np.format_float_positional(rmse(predicted, y[test]), 4, fractional=False, trim="-")
+        print(f"  {name:13}  {error}{unit}")
+    picture = draw(y[test], predictions, options.target)
+    command_line.save(options.output, {"tabular_regression": picture})
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("stopped before the picture was written")
+    command_line.run(main)

@@ -1,4 +1,4 @@
-"""The normal distribution in decimal arithmetic, in as many digits as the context has."""
+"""The standard normal distribution in decimal arithmetic, in as many digits as the context has."""
 
 from decimal import Decimal
 
@@ -7,22 +7,22 @@ PI = Decimal(
 )
 
 
-def bell(x: Decimal) -> Decimal:
+def density(x: Decimal) -> Decimal:
     return (-x * x / 2).exp() / (2 * PI).sqrt()
 
 
-def share_below(x: Decimal) -> Decimal:
+def cdf(x: Decimal) -> Decimal:
     if x > 4:
-        return 1 - share_below(-x)
+        return 1 - cdf(-x)
     if x < -4:
         # Laplace's continued fraction, 1 / (t + 1 / (t + 2 / (t + ...))), from its far end.
         t = fraction = -x
         for n in range(200, 0, -1):
             fraction = t + n / fraction
-        return bell(x) / fraction
+        return density(x) / fraction
     # x + x³ / 3 + x⁵ / (3 · 5) + ...
     term = total = x
     for n in range(3, 250, 2):
         term *= x * x / n
         total += term
-    return Decimal("0.5") + bell(x) * total
+    return Decimal("0.5") + density(x) * total

@@ -1,9 +1,8 @@
-"""Mutants that mutmut does not make, for code with arrays: python tests/mutations.py
+"""Mutation testing of array code, with mutations that mutmut lacks: python tests/mutations.py
 
-Each changes one place of the layers, losses and optimizers in a copy of the project: a `.T`
-dropped, the operands of `@` swapped, another axis, `=` for `+=` and back, a sum for a mean, a copy
-left out. A mutant that the tests let through survives; docs/mutation_testing.md has the last
-result.
+A mutant changes one expression of a layer, loss or optimizer in a copy of the project: it drops a
+`.T`, swaps the operands of `@`, takes another axis, `=` for `+=` or a mean for a sum, or leaves out
+a copy. A mutant survives if the tests pass with it. docs/mutation_testing.md has the last result.
 """
 
 import argparse
@@ -19,57 +18,56 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# What to change, and the tests that are to notice; those of the file itself first.
+CONTRACT = "tests/test_contract.py"
+
+# The files to mutate, each with the tests that have to fail, the fastest first.
 TESTS = {
-    "tinynet/layers/dense.py": ["tests/layers/test_dense.py", "tests/test_contract.py"],
-    "tinynet/layers/activation.py": ["tests/layers/test_rectifier.py", "tests/test_contract.py"],
-    "tinynet/layers/activation.py": ["tests/layers/test_activation.py", "tests/test_contract.py"],
-    "tinynet/functional.py": ["tests/layers/test_normal.py"],
-    "tinynet/layers/softmax.py": ["tests/layers/test_softmax.py", "tests/test_contract.py"],
-    "tinynet/layers/dropout.py": ["tests/layers/test_dropout.py", "tests/test_contract.py"],
-    "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", "tests/test_contract.py"],
-    "tinynet/layers/sequential.py": ["tests/layers/test_sequential.py", "tests/test_contract.py"],
-    "tinynet/layers/conv2d.py": ["tests/layers/test_window.py"],
+    "tinynet/functional.py": ["tests/test_functional.py", CONTRACT],
+    "tinynet/layers/dense.py": ["tests/layers/test_dense.py", CONTRACT],
+    "tinynet/layers/activation.py": [
+        "tests/layers/test_rectifier.py",
+        "tests/layers/test_activation.py",
+        CONTRACT,
+    ],
+    "tinynet/layers/softmax.py": ["tests/layers/test_softmax.py", CONTRACT],
+    "tinynet/layers/dropout.py": ["tests/layers/test_dropout.py", CONTRACT],
+    "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", CONTRACT],
+    "tinynet/layers/sequential.py": ["tests/layers/test_sequential.py", CONTRACT],
+    "tinynet/layers/branches.py": ["tests/layers/test_branches.py", CONTRACT],
+    "tinynet/layers/conv2d.py": [
+        "tests/layers/test_conv2d.py",
+        "tests/layers/test_convolution.py",
+        "tests/layers/test_transposed.py",
+        CONTRACT,
+    ],
+    "tinynet/layers/convolution.py": [
+        "tests/layers/test_convolution.py",
+        "tests/layers/test_transposed.py",
+        CONTRACT,
+    ],
     "tinynet/layers/pooling.py": [
-        "tests/layers/test_taps.py",
+        "tests/layers/test_shifted_slices.py",
         "tests/layers/test_pooling.py",
         "tests/layers/test_upsampling.py",
-    ],
-    "tinynet/layers/pooling.py": ["tests/layers/test_pooling.py", "tests/test_contract.py"],
-    "tinynet/layers/pooling.py": ["tests/layers/test_upsampling.py", "tests/test_contract.py"],
-    "tinynet/functional.py": ["tests/layers/test_standardize.py", "tests/test_contract.py"],
-    "tinynet/layers/normalization.py": [
-        "tests/layers/test_batch_norm.py",
-        "tests/test_contract.py",
+        CONTRACT,
     ],
     "tinynet/layers/normalization.py": [
         "tests/layers/test_normalization.py",
-        "tests/test_contract.py",
+        "tests/layers/test_batch_norm.py",
+        CONTRACT,
     ],
-    "tinynet/layers/attention.py": ["tests/layers/test_attention.py", "tests/test_contract.py"],
-    "tinynet/layers/transformer.py": ["tests/layers/test_transformer.py", "tests/test_contract.py"],
-    "tinynet/layers/conv2d.py": [
-        "tests/layers/test_convolution.py",
-        "tests/layers/test_transposed.py",
-        "tests/layers/test_correlation.py",
-        "tests/test_contract.py",
-    ],
-    "tinynet/layers/convolution.py": ["tests/layers/test_convolution.py", "tests/test_contract.py"],
-    "tinynet/layers/convolution.py": ["tests/layers/test_transposed.py", "tests/test_contract.py"],
-    "tinynet/layers/embedding.py": ["tests/layers/test_embedding.py", "tests/test_contract.py"],
-    "tinynet/layers/recurrent.py": ["tests/layers/test_recurrent.py", "tests/test_contract.py"],
-    "tinynet/layers/rnn.py": ["tests/layers/test_recurrent.py", "tests/test_contract.py"],
-    "tinynet/layers/gru.py": ["tests/layers/test_recurrent.py", "tests/test_contract.py"],
-    "tinynet/layers/lstm.py": ["tests/layers/test_recurrent.py", "tests/test_contract.py"],
-    "tinynet/losses/cross_entropy.py": [
-        "tests/losses/test_cross_entropy.py",
-        "tests/test_contract.py",
-    ],
-    "tinynet/losses/binary.py": ["tests/losses/test_binary.py", "tests/test_contract.py"],
-    "tinynet/losses/divergence.py": ["tests/losses/test_divergence.py", "tests/test_contract.py"],
-    "tinynet/losses/margin.py": ["tests/losses/test_margin.py", "tests/test_contract.py"],
-    "tinynet/losses/regression.py": ["tests/losses/test_regression.py", "tests/test_contract.py"],
-    "tinynet/losses/targets.py": ["tests/losses"],
+    "tinynet/layers/attention.py": ["tests/layers/test_attention.py", CONTRACT],
+    "tinynet/layers/transformer.py": ["tests/layers/test_transformer.py", CONTRACT],
+    "tinynet/layers/embedding.py": ["tests/layers/test_embedding.py", CONTRACT],
+    "tinynet/layers/recurrent.py": ["tests/layers/test_recurrent.py", CONTRACT],
+    "tinynet/layers/rnn.py": ["tests/layers/test_recurrent.py", CONTRACT],
+    "tinynet/layers/gru.py": ["tests/layers/test_recurrent.py", CONTRACT],
+    "tinynet/layers/lstm.py": ["tests/layers/test_recurrent.py", CONTRACT],
+    "tinynet/losses/cross_entropy.py": ["tests/losses/test_cross_entropy.py", CONTRACT],
+    "tinynet/losses/binary.py": ["tests/losses/test_binary.py", CONTRACT],
+    "tinynet/losses/divergence.py": ["tests/losses/test_divergence.py", CONTRACT],
+    "tinynet/losses/margin.py": ["tests/losses/test_margin.py", CONTRACT],
+    "tinynet/losses/regression.py": ["tests/losses/test_regression.py", CONTRACT],
     "tinynet/losses/targets.py": ["tests/losses"],
     "tinynet/optimizers/optimizer.py": ["tests/optimizers/test_optimizer.py"],
     "tinynet/optimizers/sgd.py": ["tests/optimizers/test_sgd.py"],
@@ -78,7 +76,7 @@ TESTS = {
 
 
 def changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """What could stand in the place of this node, each with a name."""
+    """The mutations of this node, each with a name."""
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield "drop .T", node.value
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
@@ -88,21 +86,21 @@ def changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute | ast.Subscript):
         yield "+= for =", ast.AugAssign(node.targets[0], ast.Add(), node.value)
     if isinstance(node, ast.Call):
-        for place, keyword in enumerate(node.keywords):
+        for index, keyword in enumerate(node.keywords):
             if keyword.arg == "axis" and isinstance(keyword.value, ast.Constant):
                 other = deepcopy(node)
-                other.keywords[place].value = ast.Constant(1 if keyword.value.value == 0 else 0)
+                other.keywords[index].value = ast.Constant(1 if keyword.value.value == 0 else 0)
                 yield "another axis", other
                 without = deepcopy(node)
-                del without.keywords[place]
+                del without.keywords[index]
                 yield "no axis", without
             elif isinstance(keyword.value, ast.UnaryOp) and keyword.arg == "axis":
                 other = deepcopy(node)
-                other.keywords[place].value = ast.Constant(0)
+                other.keywords[index].value = ast.Constant(0)
                 yield "another axis", other
             elif keyword.arg == "keepdims":
                 other = deepcopy(node)
-                del other.keywords[place]
+                del other.keywords[index]
                 yield "no keepdims", other
         if isinstance(node.func, ast.Attribute):
             if node.func.attr == "copy" and not node.args:
@@ -115,7 +113,7 @@ def changed(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 class Replace(ast.NodeTransformer):
-    """Replaces the one node that stands at a place of the walk."""
+    """Replaces one node of a tree."""
 
     def __init__(self, old: ast.AST, new: ast.AST) -> None:
         self.old, self.new = old, new
@@ -126,13 +124,11 @@ class Replace(ast.NodeTransformer):
 
 
 def mutants(source: str) -> Iterator[tuple[int, str, str]]:
-    """(line, what is changed there, the whole source with it)."""
-    count = sum(1 for _ in ast.walk(ast.parse(source)))
-    for place in range(count):
-        variants = len(list(changed(list(ast.walk(ast.parse(source)))[place])))
-        for variant in range(variants):
-            tree = ast.parse(source)
-            node = list(ast.walk(tree))[place]
+    """(line, name of the mutation, the whole source with it) for each mutant."""
+    for index, original in enumerate(ast.walk(ast.parse(source))):
+        for variant, _ in enumerate(changed(original)):
+            tree = ast.parse(source)  # a new one, for the mutation is in place
+            node = list(ast.walk(tree))[index]
             name, new = list(changed(node))[variant]
             line = getattr(node, "lineno", 0)
             mutated = ast.fix_missing_locations(Replace(node, new).visit(tree))
@@ -140,10 +136,11 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
 
 
 def survives(copy: Path, file: str, source: str, tests: list[str]) -> bool:
-    """Whether the tests pass with this source in the place of the file."""
+    """Whether the tests pass with this source in place of that of the file."""
     original = (copy / file).read_text(encoding="utf-8")
     (copy / file).write_text(source, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
     environment = os.environ | {"PYTHONPATH": str(copy), "CI": "true"}
     try:
         run = subprocess.run(
@@ -161,12 +158,21 @@ def main() -> None:
     """Prints each survivor, and how many there were of how many mutants."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="*", default=list(TESTS), help="which of the files (all)")
-    files = parser.parse_args().files
+    parser.add_argument("--count", action="store_true", help="only count the mutants of each file")
+    arguments = parser.parse_args()
+    files = arguments.files
+    for path in (ROOT / test for file in files for test in (file, *TESTS[file])):
+        if not path.exists():
+            raise SystemExit(f"{path} expected, found nothing: see TESTS")
+    if arguments.count:
+        for file in files:
+            source = (ROOT / file).read_text(encoding="utf-8")
+            print(f"{sum(1 for _ in mutants(source)):4} {file}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "copy"
-        wanted = ("tinynet", "tests", "pyproject.toml")
         copy.mkdir()
-        for name in wanted:
+        for name in ("tinynet", "tests", "pyproject.toml"):
             path = ROOT / name
             (shutil.copytree if path.is_dir() else shutil.copy)(path, copy / name)
         killed = total = 0

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinynet import Array, Layer, Parameter
-from tinynet.gradcheck.rules import layouts
+from tinynet.gradcheck.inputs import memory_layouts
 from tinynet.testing import seeds
 
 Entry = tuple[int, ...]
@@ -21,7 +21,7 @@ def spread(draw: st.DrawFn, shape: tuple[int, ...]) -> Array:
     """Numbers that differ, in any memory layout: where all are equal a norm is flat."""
     scale, mean = draw(st.sampled_from([0.1, 1.0, 10.0])), draw(st.sampled_from([0.0, -3.0]))
     x = mean + scale * np.random.default_rng(draw(seeds)).standard_normal(shape)
-    return np.asarray(draw(st.sampled_from([x, *layouts(x).values()])))
+    return np.asarray(draw(st.sampled_from([x, *memory_layouts(x).values()])))
 
 
 def stirred(layer: Layer) -> Layer:

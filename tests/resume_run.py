@@ -1,11 +1,6 @@
-"""A small run with all that a checkpoint has to hold: python tests/resume_run.py FOLDER PAUSE
-
-It goes on from the newest checkpoint in the folder, and prints the digest of where it ends. Each
-step takes PAUSE seconds longer than it would.
-"""
+"""A small training run with everything that a checkpoint has to hold."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +26,7 @@ from tinynet.optimizers.schedules import Cosine, LinearWarmUp, OnPlateau, Schedu
 
 
 class Centre(Layer):
-    """y = x - mean, a buffer: the running mean of what came in training."""
+    """y = x - mean, with a buffer: the running mean of x in training."""
 
     def __init__(self, features: int) -> None:
         self.mean = np.zeros(features, np.float32)
@@ -49,17 +44,17 @@ class Centre(Layer):
 
 
 class Pause(Callback):
-    """Makes each step longer."""
+    """Sleeps after each step."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
-    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # one like another
+    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # every step alike
         time.sleep(self.seconds)
 
 
 class SaveAndStop(Callback):
-    """Saves at one step, behind all other callbacks, and stops there."""
+    """Saves at one step, after all other callbacks, and stops there."""
 
     runs_last = True
 
@@ -73,7 +68,7 @@ class SaveAndStop(Callback):
 
 
 def make_data(samples: int = 50, seed: int = 1) -> tuple[Array, Array]:
-    """Points of three classes that overlap."""
+    """Points of three overlapping classes."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, samples)
     x = rng.standard_normal((samples, 4)) + np.eye(3, 4)[y]
@@ -117,7 +112,7 @@ def make_callbacks(folder: Path, more: Sequence[Callback] = ()) -> list[Callback
 
 
 def digest(trainer: Trainer) -> str:
-    """The SHA-256 of weights, buffers, slots, streams, history, metrics and position."""
+    """The SHA-256 of weights, buffers, slots, generators, history, metrics and progress."""
     sha = hashlib.sha256()
     _add(sha, {name: part for name, part in trainer.state_dict().items() if name != "callbacks"})
     return sha.hexdigest()
@@ -135,7 +130,10 @@ def _add(sha: Any, value: Any) -> None:
 
 
 def run(folder: Path, pause: float = 0.0) -> str:
-    """Runs to the end from the newest checkpoint, if there is one, with other weights to start."""
+    """Trains to the end, from the newest checkpoint if there is one, and returns the digest.
+
+    A resumed trainer has other initial weights, which the checkpoint has to replace.
+    """
     newest = Checkpoint.newest(folder)
     trainer = make_trainer(
         0 if newest is None else 99, LinearWarmUp(5, then=Cosine(0.02, steps=60))
@@ -152,7 +150,3 @@ def run(folder: Path, pause: float = 0.0) -> str:
     x, y = make_data(200)
     trainer.fit(x, y, epochs=6, batch_size=20, validation=validation, callbacks=callbacks)
     return digest(trainer)
-
-
-if __name__ == "__main__":
-    print(run(Path(sys.argv[1]), float(sys.argv[2])))

@@ -1,10 +1,14 @@
 """README and docs print what their code prints, and name the commands that CI runs."""
 
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tinynet import datasets
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -13,14 +17,22 @@ NUMBER = re.compile(r"-?\d+\.\d+")
 ROUNDING = re.compile(r"± \S+")  # how far rounding may have moved a number, on this machine
 
 EXAMPLES = [
-    pytest.param(code, printed, id=f"{page.name} {place}")
+    pytest.param(code, printed, id=f"{page.relative_to(ROOT).as_posix()} {index}")
     for page in PAGES
-    for place, (code, printed) in enumerate(FENCE.findall(page.read_text(encoding="utf-8")))
+    for index, (code, printed) in enumerate(FENCE.findall(page.read_text(encoding="utf-8")))
 ]
 
 
+@pytest.fixture(scope="module")
+def _mnist_is_read_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load_mnist", cache(datasets.load_mnist))
+        yield
+
+
+@pytest.mark.usefixtures("_mnist_is_read_once")
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
-def test_code_prints_what_stands_below_it(
+def test_the_code_of_a_page_prints_the_output_below_it(
     code: str, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert printed
@@ -28,11 +40,11 @@ def test_code_prints_what_stands_below_it(
     shown, printed = (ROUNDING.sub("± #", text) for text in (capsys.readouterr().out, printed))
     # Words to the letter; numbers to what another processor may change.
     assert NUMBER.sub("#", shown) == NUMBER.sub("#", printed)
-    got, wanted = ([float(n) for n in NUMBER.findall(text)] for text in (shown, printed))
-    np.testing.assert_allclose(got, wanted, rtol=0.01)
+    got, expected = ([float(n) for n in NUMBER.findall(text)] for text in (shown, printed))
+    np.testing.assert_allclose(got, expected, rtol=0.01)
 
 
-def test_the_pages_have_code_to_run() -> None:
+def test_readme_and_docs_have_examples_that_run() -> None:
     assert len(EXAMPLES) >= 4
 
 
@@ -51,15 +63,16 @@ def test_ci_runs_the_commands_that_readme_prints() -> None:
         assert command in ci
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_of_a_page_leads_to_a_file(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
 
 
-def test_readme_names_every_option_of_the_example() -> None:
-    example = (ROOT / "examples" / "mnist_two_layer.py").read_text(encoding="utf-8")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    options = set(re.findall(r'"(--[a-z-]+)"', example))
-    assert len(options) == 10
-    assert all(option in readme for option in options)
+def test_docs_name_every_option_of_the_two_layer_example() -> None:
+    sources = [ROOT / "examples" / name for name in ("mnist_two_layer.py", "command_line.py")]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    options = set(re.findall(r'"(--[a-z-]+)"', text))
+    assert len(options) == 9
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert options <= set(re.findall(r"--[a-z-]+", page))

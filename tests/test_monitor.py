@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet import InputError
-from tinynet.monitor import Monitor, check_monitored
+from tinynet.monitor import Monitor
 
 
 def said(do: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -18,13 +18,13 @@ def said(do: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     return str(error.value)
 
 
-def told(watch: Monitor, values: list[float]) -> list[bool]:
-    return [watch.improves({watch.metric: value}) for value in values]
+def improvements(monitor: Monitor, values: list[float]) -> list[bool]:
+    return [monitor.improves({monitor.metric: value}) for value in values]
 
 
 class TestImproves:
     @pytest.mark.parametrize(
-        ("figure", "higher"),
+        ("metric", "higher"),
         [
             ("loss", False),
             ("validation_loss", False),
@@ -35,110 +35,128 @@ class TestImproves:
             ("loss_of_face", True),
         ],
     )
-    def test_knows_by_the_name_which_way_is_better(self, figure: str, higher: bool) -> None:
-        watch = Monitor(figure)
-        assert watch.higher_is_better is higher
-        assert told(watch, [1.0, 2.0, 0.0]) == [True, higher, not higher]
+    def test_monitor_infers_the_direction_from_the_name_of_the_metric(
+        self, metric: str, higher: bool
+    ) -> None:
+        monitor = Monitor(metric)
+        assert monitor.higher_is_better is higher
+        assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, higher, not higher]
 
     @pytest.mark.parametrize("higher", [True, False])
-    @pytest.mark.parametrize("figure", ["loss", "accuracy"])
-    def test_may_be_told_which_way_is_better(self, figure: str, higher: bool) -> None:
-        watch = Monitor(figure, higher_is_better=higher)
-        assert told(watch, [1.0, 2.0, 0.0]) == [True, higher, not higher]
+    @pytest.mark.parametrize("metric", ["loss", "accuracy"])
+    def test_monitor_takes_an_explicit_direction(self, metric: str, higher: bool) -> None:
+        monitor = Monitor(metric, higher_is_better=higher)
+        assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, higher, not higher]
 
-    def test_counts_how_long_it_has_waited(self) -> None:
-        watch = Monitor("accuracy")
+    def test_monitor_counts_epochs_without_improvement(self) -> None:
+        monitor = Monitor("accuracy")
         waits = []
         for value in (0.5, 0.5, 0.4, 0.6, 0.1):
-            watch.improves({"accuracy": value, "loss": 0.0})
-            waits.append(watch.waited)
+            monitor.improves({"accuracy": value, "loss": 0.0})
+            waits.append(monitor.waited)
         assert waits == [0, 1, 2, 0, 1]
-        assert watch.best == 0.6
+        assert monitor.best == 0.6
 
     @pytest.mark.parametrize("sign", [1, -1])
-    def test_is_by_more_than_min_delta(self, sign: int) -> None:
-        watch = Monitor("figure", higher_is_better=sign > 0, min_delta=0.5)
+    def test_improvement_must_exceed_min_delta(self, sign: int) -> None:
+        monitor = Monitor("metric", higher_is_better=sign > 0, min_delta=0.5)
         values = [sign * value for value in (1.0, 1.25, 1.5, 1.75, 2.0, 2.3)]
-        assert told(watch, values) == [True, False, False, True, False, True]
-        assert watch.best == sign * 2.3
+        assert improvements(monitor, values) == [True, False, False, True, False, True]
+        assert monitor.best == sign * 2.3
 
-    def test_is_by_any_gain_without_min_delta(self) -> None:
-        assert told(Monitor("loss"), [1.0, 1.0, math.nextafter(1.0, 0)]) == [True, False, True]
+    def test_any_gain_is_an_improvement_without_min_delta(self) -> None:
+        assert improvements(Monitor("loss"), [1.0, 1.0, math.nextafter(1.0, 0)]) == [
+            True,
+            False,
+            True,
+        ]
 
-    @pytest.mark.parametrize("figure", ["loss", "accuracy"])
-    def test_is_never_true_of_nan(self, figure: str) -> None:
-        watch = Monitor(figure)
-        assert told(watch, [math.nan, math.nan]) == [False, False]
-        assert (watch.best, watch.waited) == (None, 2)
-        assert told(watch, [0.5, math.nan]) == [True, False]
-        assert (watch.best, watch.waited) == (0.5, 1)
+    @pytest.mark.parametrize("metric", ["loss", "accuracy"])
+    def test_nan_is_never_an_improvement(self, metric: str) -> None:
+        monitor = Monitor(metric)
+        assert improvements(monitor, [math.nan, math.nan]) == [False, False]
+        assert (monitor.best, monitor.waited) == (None, 2)
+        assert improvements(monitor, [0.5, math.nan]) == [True, False]
+        assert (monitor.best, monitor.waited) == (0.5, 1)
 
-    def test_of_infinite_figures_knows_good_from_bad(self) -> None:
-        assert told(Monitor("loss"), [math.inf, 3.0, -math.inf, 0.0]) == [False, True, True, False]
-        assert told(Monitor("score"), [-math.inf, 3.0, math.inf, 0.0]) == [False, True, True, False]
+    def test_monitor_orders_infinite_values(self) -> None:
+        assert improvements(Monitor("loss"), [math.inf, 3.0, -math.inf, 0.0]) == [
+            False,
+            True,
+            True,
+            False,
+        ]
+        assert improvements(Monitor("score"), [-math.inf, 3.0, math.inf, 0.0]) == [
+            False,
+            True,
+            True,
+            False,
+        ]
 
     @given(st.lists(st.floats(width=16)), st.booleans())
-    def test_keeps_the_best_of_all(self, values: list[float], higher: bool) -> None:
-        watch = Monitor("figure", higher_is_better=higher)
-        told(watch, values)
+    def test_monitor_keeps_the_best_value_of_any_sequence(
+        self, values: list[float], higher: bool
+    ) -> None:
+        monitor = Monitor("metric", higher_is_better=higher)
+        improvements(monitor, values)
         worst = -math.inf if higher else math.inf
         real = [value for value in values if not math.isnan(value) and value != worst]
-        assert watch.best == (max if higher else min)(real, default=None)
+        assert monitor.best == (max if higher else min)(real, default=None)
 
-    def test_keeps_a_plain_float(self) -> None:
-        watch = Monitor("loss")
-        watch.improves({"loss": np.float64(0.5)})
-        assert type(watch.best) is float
+    def test_monitor_stores_the_best_value_as_a_python_float(self) -> None:
+        monitor = Monitor("loss")
+        monitor.improves({"loss": np.float64(0.5)})
+        assert type(monitor.best) is float
 
-    def test_starts_anew_after_forget(self) -> None:
-        watch = Monitor("loss")
-        assert told(watch, [1.0, 2.0, 3.0]) == [True, False, False]
-        watch.forget()
-        assert (watch.best, watch.waited) == (None, 0)
-        assert told(watch, [5.0]) == [True]
+    def test_monitor_starts_again_after_reset(self) -> None:
+        monitor = Monitor("loss")
+        assert improvements(monitor, [1.0, 2.0, 3.0]) == [True, False, False]
+        monitor.reset()
+        assert (monitor.best, monitor.waited) == (None, 0)
+        assert improvements(monitor, [5.0]) == [True]
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("figure", [None, 1, ["loss"], Monitor])
-    def test_of_a_figure_without_a_name(self, figure: Any) -> None:
-        assert said(Monitor, figure) == f"Monitor expects the name of a figure, got {figure!r}"
+    @pytest.mark.parametrize("metric", [None, 1, ["loss"], Monitor])
+    def test_monitor_rejects_a_metric_that_is_not_a_name(self, metric: Any) -> None:
+        assert said(Monitor, metric) == f"Monitor expects the name of a metric, got {metric!r}"
 
     @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, None])
-    def test_of_a_min_delta_that_is_none(self, value: Any) -> None:
+    def test_monitor_rejects_a_negative_or_non_finite_min_delta(self, value: Any) -> None:
         assert said(Monitor, "loss", min_delta=value) == (
             f"Monitor expects min_delta to be a finite number >= 0, got {value!r}"
         )
 
-    def test_of_figures_without_it_before_anything_is_counted(self) -> None:
-        watch = Monitor("f1")
-        figures = {"loss": 1.0, "accuracy": 0.5}
-        sentence = "watching 'f1' expects one of the figures loss, accuracy"
-        assert said(watch.improves, figures) == sentence
-        assert said(check_monitored, "f1", figures) == sentence
-        assert watch.waited == 0
+    def test_monitor_rejects_metrics_without_its_own_and_counts_nothing(self) -> None:
+        monitor = Monitor("f1")
+        metrics = {"loss": 1.0, "accuracy": 0.5}
+        sentence = "Monitor expects one of the metrics loss, accuracy, got 'f1'"
+        assert said(monitor.improves, metrics) == sentence
+        assert said(monitor.check, metrics) == sentence
+        assert monitor.waited == 0
 
-    def test_of_validation_figures_tell_how_to_have_them(self) -> None:
-        assert said(check_monitored, "validation_loss", {"loss": 1.0}) == (
-            "watching 'validation_loss' expects one of the figures loss; "
+    def test_monitor_of_a_validation_metric_hints_at_validation_data(self) -> None:
+        assert said(Monitor("validation_loss").check, {"loss": 1.0}) == (
+            "Monitor expects one of the metrics loss, got 'validation_loss'; "
             "give validation data to fit"
         )
 
-    def test_are_none_where_the_figure_is_there(self) -> None:
-        check_monitored("validation_loss", {"loss": 1.0, "validation_loss": 2.0})
+    def test_monitor_accepts_metrics_that_contain_its_own(self) -> None:
+        Monitor("validation_loss").check({"loss": 1.0, "validation_loss": 2.0})
 
 
 class TestState:
     @pytest.mark.parametrize("values", [[], [1.0, 2.0], [math.nan], [-math.inf, 0.0]])
-    def test_goes_through_json_and_on_as_before(self, values: list[float]) -> None:
-        watch, other = Monitor("loss"), Monitor("loss")
-        told(watch, values)
-        told(other, [-5.0])
-        other.check_state_dict(json.loads(json.dumps(watch.state_dict())))
+    def test_monitor_continues_from_a_state_stored_as_json(self, values: list[float]) -> None:
+        monitor, other = Monitor("loss"), Monitor("loss")
+        improvements(monitor, values)
+        improvements(other, [-5.0])
+        other.check_state_dict(json.loads(json.dumps(monitor.state_dict())))
         assert (other.best, other.waited) == (-5, 0)
-        other.load_state_dict(json.loads(json.dumps(watch.state_dict())))
-        assert (other.best, other.waited) == (watch.best, watch.waited)
-        assert told(other, [0.5, 0.7]) == told(watch, [0.5, 0.7])
-        assert other.state_dict() == watch.state_dict()
+        other.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+        assert (other.best, other.waited) == (monitor.best, monitor.waited)
+        assert improvements(other, [0.5, 0.7]) == improvements(monitor, [0.5, 0.7])
+        assert other.state_dict() == monitor.state_dict()
 
     @pytest.mark.parametrize(
         ("state", "sentence"),
@@ -161,8 +179,10 @@ class TestState:
             ),
         ],
     )
-    def test_that_is_none_is_refused_and_nothing_changed(self, state: Any, sentence: str) -> None:
-        watch = Monitor("loss")
-        told(watch, [3.0, 4.0])
-        assert said(watch.check_state_dict, state) == sentence
-        assert watch.state_dict() == {"best": 3.0, "waited": 1}
+    def test_monitor_rejects_an_invalid_state_and_stays_unchanged(
+        self, state: Any, sentence: str
+    ) -> None:
+        monitor = Monitor("loss")
+        improvements(monitor, [3.0, 4.0])
+        assert said(monitor.check_state_dict, state) == sentence
+        assert monitor.state_dict() == {"best": 3.0, "waited": 1}

@@ -1,34 +1,172 @@
-"""What a user's first import meets."""
+"""What `import tinynet` needs and exports, and how the package is built inside."""
 
+import ast
+import builtins
 import inspect
 import subprocess
 import sys
-from importlib.metadata import packages_distributions, version
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 import tinynet
-from tinynet import SGD, Dense, ReLU, Sequential, SoftmaxCrossEntropy
+from tinynet import errors
+
+ROOT = Path(tinynet.__file__).parent
+SOURCES = {
+    path.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", "."): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items()}
+
+# From the bottom: a module or folder imports from its own folder and from lower floors alone.
+FLOORS = (
+    ("errors",),
+    ("parameter", "validation"),
+    ("saving", "signature"),
+    ("layer",),
+    ("functional", "initializers", "recording"),
+    ("layers", "losses"),
+    ("monitor", "datasets"),
+    ("optimizers",),
+    ("training",),
+    ("gradcheck",),
+    ("health",),
+    ("callbacks", "plots", "testing"),
+    ("tinynet",),
+)
 
 
-def python(code: str) -> str:
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return run.stdout
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The parsed modules of the package."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
-def test_import_needs_numpy_alone() -> None:
-    modules = "*{name.partition('.')[0] for name in sys.modules}"
-    before, after = python(
-        f"import sys; print({modules}); import tinynet; print({modules})"
-    ).splitlines()
-    loaded = set(after.split()) - set(before.split()) - set(sys.stdlib_module_names)
-    assert (loaded - {"tinynet"}) & set(packages_distributions()) == {"numpy"}
+@cache
+def imports() -> dict[str, set[str]]:
+    """For each module of the package the other modules that it imports."""
+    return {module: imports_of(tree) - {module} for module, tree in trees().items()}
 
 
-def test_training_and_checking_work_where_no_extra_is_installed() -> None:
+def imports_of(tree: ast.Module) -> set[str]:
+    """The modules of the package that a module imports, also inside functions, but for types."""
+    found = set()
+    for node in _runtime_nodes(tree):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "the package has no relative imports"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            if name.partition(".")[0] == "tinynet":
+                while name not in SOURCES:  # a class or function of a module
+                    name = name.rpartition(".")[0]
+                found.add(name)
+    return found
+
+
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            if child in node.orelse:
+                yield from _runtime_nodes(child)
+        else:
+            yield from _runtime_nodes(child)
+
+
+def folder(module: str) -> str:
+    """The folder of a module, or the module itself where it stands at the top of the package."""
+    return module.split(".")[1] if "." in module else module
+
+
+def test_no_import_of_the_package_points_to_the_same_or_a_higher_floor() -> None:
+    floors = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+    assert {folder(module) for module in SOURCES} == set(floors)
+    upward = [
+        f"{module} imports {other}"
+        for module, others in imports().items()
+        for other in others
+        if folder(other) != folder(module) and floors[folder(other)] >= floors[folder(module)]
+    ]
+    assert upward == []
+
+
+def test_no_module_of_the_package_imports_itself_through_others() -> None:
+    order = list(TopologicalSorter(imports()).static_order())  # raises CycleError for a circle
+    assert len(order) == len(SOURCES)
+    assert "tinynet.layer" in imports()["tinynet.layers.dense"]
+
+
+def test_lazy_imports_count_as_imports_and_those_for_type_checking_do_not() -> None:
+    text = """
+from typing import TYPE_CHECKING
+import numpy as np
+if TYPE_CHECKING:
+    from tinynet.layer import Layer
+else:
+    import tinynet.errors
+def run():
+    from tinynet.optimizers import SGD
+    from tinynet.saving import state
+"""
+    expected = {"tinynet.errors", "tinynet.optimizers", "tinynet.saving.state"}
+    assert imports_of(ast.parse(text)) == expected
+
+
+def test_no_file_of_the_package_has_more_than_400_lines() -> None:
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in SOURCES.items()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
+@pytest.mark.parametrize(("name", "most"), [("layers", 18), ("gradcheck", 10)])
+def test_folders_of_the_package_hold_few_files(name: str, most: int) -> None:
+    files = [path for path in (ROOT / name).iterdir() if path.suffix == ".py"]
+    assert 1 < len(files) <= most + 1  # and __init__
+
+
+def test_every_exception_of_the_package_is_defined_in_errors_and_exported_by_tinynet() -> None:
+    exceptions = {
+        name
+        for name, cls in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(cls, BaseException) and cls.__module__ == errors.__name__
+    }
+    assert len(exceptions) >= 7
+    for name in exceptions:
+        assert name in tinynet.__all__
+        assert getattr(tinynet, name) is getattr(errors, name)
+    built_in = {
+        name
+        for name, cls in inspect.getmembers(builtins, inspect.isclass)
+        if issubclass(cls, BaseException)
+    }
+    elsewhere = [
+        f"{module}.{node.name}"
+        for module, tree in trees().items()
+        if module != errors.__name__
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base).rpartition(".")[2] for base in node.bases} & (exceptions | built_in)
+    ]
+    assert elsewhere == []
+
+
+def test_import_training_and_gradient_checks_need_numpy_alone() -> None:
     extras = ("pandas", "matplotlib", "tqdm", "hypothesis", "pytest", "scipy")
-    blocked = "".join(f"sys.modules[{name!r}] = None;" for name in extras)
-    out = python(
-        f"import sys; {blocked}"
+    modules = (
+        "{n.partition('.')[0] for n, m in sys.modules.items() if getattr(m, '__spec__', None)}"
+    )
+    code = (
+        f"import sys; before = {modules};"
+        "import tinynet;"
+        f"print(*{modules} - before - set(sys.stdlib_module_names));"
+        f"sys.modules.update(dict.fromkeys({extras}));"  # None stands for what is not installed
         "import numpy as np; from tinynet import *;"
         "train, test = datasets.load_mnist();"
         "model = Sequential([Flatten(), Rescale(1 / 255), Dense(784, 10, rng=0)]);"
@@ -37,18 +175,10 @@ def test_training_and_checking_work_where_no_extra_is_installed() -> None:
         "model.backward(loss.backward()); sgd.step();"
         "print(len(check_gradients(Dense(2, 3), np.eye(2))))"
     )
-    assert out.split() == ["True", "3"]
-
-
-def test_the_core_stays_small() -> None:
-    # What a beginner reads first, docstrings included.
-    core = (Dense, ReLU, SoftmaxCrossEntropy, Sequential, SGD)
-    assert sum(len(inspect.getsource(kind).splitlines()) for kind in core) <= 400
-    root = Path(tinynet.__file__).parent
-    files = [*(root / "layers").glob("*.py"), *(root / "losses").glob("*.py")]
-    assert len(files) > 20
-    for path in files:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path.name
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded, *results = run.stdout.splitlines()
+    assert set(loaded.split()) == {"numpy", "tinynet"}
+    assert results == ["True", "3"]
 
 
 def test_every_public_name_can_be_imported() -> None:

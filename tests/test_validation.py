@@ -1,51 +1,49 @@
-import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinynet import (
-    Array,
-    Dense,
-    Dropout,
-    Flatten,
-    InputError,
-    Layer,
-    ReLU,
-    Rescale,
-    Sequential,
-    Tanh,
+from tinynet import Array, Dense, InputError, Layer
+from tinynet.validation import (
+    finite_number,
+    first_index,
+    for_batch,
+    index_text,
+    matches,
+    one_of,
+    sample_axis,
+    shape_error,
+    shape_hint,
+    whole_number,
 )
-from tinynet.errors import ShapeError
-from tinynet.validation import finite_number, matches, shape_hint, whole_number
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(7), np.uint8(7), True])
-def test_whole_numbers_pass_as_int(value: Any) -> None:
+def test_whole_number_returns_an_int(value: Any) -> None:
     assert whole_number("Dense", "size", value) == int(value)
     assert type(whole_number("Dense", "size", value)) is int
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "1", None, float("nan"), [1]])
-def test_anything_else_is_refused_with_both_values(value: Any) -> None:
+def test_whole_number_rejects_other_values_and_names_bound_and_value(value: Any) -> None:
     with pytest.raises(InputError) as error:
         whole_number("Dense", "size", value)
     expected = f"Dense expects size to be a whole number >= 1, got {value!r}"
     assert str(error.value) == expected
 
 
-def test_the_bound_itself_passes() -> None:
+def test_the_bound_itself_is_accepted() -> None:
     assert whole_number("SGD", "n", 5, at_least=5) == 5
     assert finite_number("SGD", "rate", 0, at_least=0) == 0.0
     assert finite_number("BatchNorm", "momentum", 1, at_most=1) == 1.0
 
 
-def test_just_below_the_upper_bound_passes() -> None:
+def test_finite_number_accepts_the_float_just_below_its_upper_bound() -> None:
     assert finite_number("Dropout", "rate", 1 - 2**-53, below=1) == 1 - 2**-53
 
 
 @pytest.mark.parametrize("value", [-1.5, 3, np.float32(0.5)])
-def test_numbers_pass_as_float(value: Any) -> None:
+def test_finite_number_returns_a_float(value: Any) -> None:
     assert finite_number("Rescale", "scale", value) == float(value)
     assert type(finite_number("Rescale", "scale", value)) is float
 
@@ -53,13 +51,13 @@ def test_numbers_pass_as_float(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), -float("inf"), "2", None, [1, 2], 10**400]
 )
-def test_what_is_not_finite_is_refused(value: Any) -> None:
+def test_finite_number_rejects_what_is_no_finite_number(value: Any) -> None:
     with pytest.raises(InputError) as error:
         finite_number("Rescale", "scale", value)
     assert str(error.value) == f"Rescale expects scale to be a finite number, got {value!r}"
 
 
-def test_the_sentence_names_the_bound() -> None:
+def test_the_error_of_finite_number_names_its_bound() -> None:
     with pytest.raises(InputError, match=r"^SGD expects rate to be a finite number >= 0, got -1$"):
         finite_number("SGD", "rate", -1, at_least=0)
 
@@ -78,7 +76,7 @@ def test_the_sentence_names_the_bound() -> None:
         (-float("inf"), {"below": 2.5}, "< 2.5"),
     ],
 )
-def test_the_sentence_names_both_bounds(value: Any, bounds: Any, words: str) -> None:
+def test_the_error_of_finite_number_names_both_bounds(value: Any, bounds: Any, words: str) -> None:
     with pytest.raises(InputError) as error:
         finite_number("Dropout", "rate", value, **bounds)
     expected = f"Dropout expects rate to be a finite number {words}, got {value!r}"
@@ -86,11 +84,11 @@ def test_the_sentence_names_both_bounds(value: Any, bounds: Any, words: str) -> 
 
 
 class Image(Layer):
-    """Takes images of some channels and leaves them as they are."""
+    """Takes images (N, in_channels, H, W) and returns a copy."""
 
     def __init__(self, in_channels: int) -> None:
         self.in_channels = in_channels
-        self.size = 7  # of something else
+        self.size = 7  # not a size of x
         self._secret = in_channels
 
     def forward(self, x: Array) -> Array:
@@ -102,7 +100,7 @@ class Image(Layer):
 
 
 class Steps(Image):
-    """Takes sequences."""
+    """Takes sequences (N, T, in_channels)."""
 
     def forward(self, x: Array) -> Array:
         self.check_input(x, "N", "T", self.in_channels)
@@ -150,7 +148,9 @@ DENSE = Dense(784, 10)
         ),
     ],
 )
-def test_shape_errors_hint_at_the_likely_mistake(layer: Layer, got: tuple[int, ...], hint: str) -> None:
+def test_a_shape_error_of_x_hints_at_the_likely_mistake(
+    layer: Layer, got: tuple[int, ...], hint: str
+) -> None:
     pattern: dict[type[Layer], Any] = {
         Dense: (..., 784),
         Image: ("N", getattr(layer, "in_channels", 0), "H", "W"),
@@ -158,23 +158,23 @@ def test_shape_errors_hint_at_the_likely_mistake(layer: Layer, got: tuple[int, .
     }
     with pytest.raises(InputError) as error:
         layer.check_input(np.zeros(got), *pattern[type(layer)])
-    wanted = ", ".join("..." if size is ... else str(size) for size in pattern[type(layer)])
-    sentence = f"{layer!r} expects x of shape ({wanted}), got {got}"
+    sizes = ", ".join("..." if size is ... else str(size) for size in pattern[type(layer)])
+    sentence = f"{layer!r} expects x of shape ({sizes}), got {got}"
     assert str(error.value) == sentence + (f"; {hint}" if hint else "")
 
 
-def test_says_nothing_where_no_size_or_more_than_one_is_demanded() -> None:
+def test_shape_hint_is_empty_where_the_pattern_has_no_size_or_more_than_one() -> None:
     assert shape_hint(DENSE, ("N", "D"), (3,)) == ""
     assert shape_hint(DENSE, ("N", 3, 4), (3, 4)) == ""
-    assert shape_hint("who is no layer", (..., 3), (2, 4)) == ""
+    assert shape_hint("not a layer", (..., 3), (2, 4)) == ""
 
 
-def test_says_it_of_x_alone() -> None:
+def test_only_a_shape_error_of_x_has_a_hint() -> None:
     with pytest.raises(InputError, match=r"expects dy of shape \(\.\.\., 3\), got \(2, 4\)$"):
         Dense(3, 4).check_input(np.zeros((2, 4)), ..., 3, name="dy")
 
 
-def test_fits() -> None:
+def test_matches_compares_a_shape_with_a_pattern_of_sizes_letters_and_ellipsis() -> None:
     assert matches((2, 3), ("N", 3))
     assert matches((2, 3), [..., 3])
     assert not matches((2, 3), ("N", 4))
@@ -182,140 +182,67 @@ def test_fits() -> None:
     assert not matches((2,), ("N", ..., 3, 4))
 
 
-def test_the_error_can_be_pickled() -> None:
-    with pytest.raises(ShapeError) as error:
-        Sequential([ReLU(), Dense(3, 2)])(np.zeros((4, 5)))
-    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+def test_one_of_returns_an_allowed_value() -> None:
+    assert one_of("Hinge", "p", 2, (1, 2)) == 2
+    assert one_of("RNN", "nonlinearity", "tanh", ("tanh", "relu")) == "tanh"
 
 
-class TestCheck:
-    def test_gives_the_shape_of_y(self) -> None:
-        model = Sequential([Flatten(), Rescale(1 / 255), Dense(784, 128), ReLU(), Dense(128, 10)])
-        assert model.output_shape((64, 28, 28)) == (64, 10)
-        assert model.output_shape(np.zeros((3, 28, 28), np.uint8)) == (3, 10)
-        assert model.output_shape((0, 28, 28)) == (0, 10)
-        assert Dense(3, 2).output_shape((5, 7, 3)) == (5, 7, 2)
+@pytest.mark.parametrize("value", [0, 3, "1", 1.0, True, None, [1]])
+def test_one_of_rejects_other_values_and_equal_values_of_another_type(value: Any) -> None:
+    with pytest.raises(InputError) as error:
+        one_of("Hinge", "p", value, (1, 2))
+    assert str(error.value) == f"Hinge expects p to be 1 or 2, got {value!r}"
 
-    def test_computes_nothing(self) -> None:
-        seen = []
 
-        class Monitor(Layer):
-            def forward(self, x: Array) -> Array:
-                seen.append((x.shape, str(x.dtype), self.training))
-                return x.copy()
+def test_one_of_names_every_allowed_value() -> None:
+    with pytest.raises(InputError, match=r"^Loss expects mode to be 'a' or 'b' or True, got 'c'$"):
+        one_of("Loss", "mode", "c", ("a", "b", True))
 
-            backward = forward
 
-        model = Sequential([Monitor(), Dropout(0.5), Monitor()])
-        model.output_shape(np.ones((64, 3)))
-        assert seen == [((0, 3), "float64", False)] * 2
-        assert all(layer.training for layer in model)
+def test_sample_axis_returns_a_whole_number_other_than_0() -> None:
+    assert sample_axis("Concatenate", 1) == 1
+    assert sample_axis("Concatenate", np.int8(-1)) == -1
+    with pytest.raises(InputError, match=r"^Sum expects an axis of a sample, got 0, the batch ax"):
+        sample_axis("Sum", 0)
+    with pytest.raises(InputError, match=r"^Sum expects axis to be a whole number .*, got 1\.5$"):
+        sample_axis("Sum", 1.5)
 
-    def test_integers_go_where_integers_are_needed(self) -> None:
-        class Table(Layer):
-            takes_integers = True
 
-            def forward(self, x: Array) -> Array:
-                assert x.dtype.kind == "i"
-                return np.zeros((*x.shape, 4), np.float32)
+@pytest.mark.parametrize(
+    ("wrong", "index"),
+    [
+        ([True], (0,)),
+        ([False, True, True], (1,)),
+        ([[False, False], [False, True], [True, True]], (1, 1)),
+        ([[[False], [True]]], (0, 1, 0)),
+        (True, ()),
+    ],
+)
+def test_first_index_is_that_of_the_first_true_in_row_major_order(
+    wrong: Any, index: tuple[int, ...]
+) -> None:
+    found = first_index(np.array(wrong))
+    assert found == index
+    assert all(type(entry) is int for entry in found)
 
-            def backward(self, dy: Array) -> None: ...
 
-        assert Sequential([Sequential([Table()]), Dense(4, 2)]).output_shape((8, 20)) == (8, 20, 2)
+def test_index_text_is_a_number_for_one_axis_and_a_tuple_for_more_or_none() -> None:
+    assert index_text((3,)) == "3"
+    assert index_text((3, 0)) == "(3, 0)"
+    assert index_text(()) == "()"
 
-    def test_forgets_a_pending_backward(self) -> None:
-        model = Sequential([ReLU()])
-        y = model(np.ones((2, 3)))
-        model.output_shape((2, 3))
-        with pytest.raises(InputError, match="expects a forward before it"):
-            model.backward(y)
 
-    def test_tells_of_the_batch_that_is_meant(self) -> None:
-        model = Sequential([Flatten(), ReLU(), Dense(100, 10)])
-        with pytest.raises(InputError) as error:
-            model.output_shape((32, 28, 28))
-        assert str(error.value) == (
-            "layer 3 of 3: Dense(100, 10) expects x of shape (..., 100), got (32, 784) from "
-            "layer 2, ReLU(); in_features=784 would fit it"
-        )
-        with pytest.raises(InputError) as again:
-            model(np.zeros((32, 28, 28)))
-        assert str(again.value) == str(error.value)
-
-    def test_a_shape_that_is_not_of_a_batch_stays_as_it_is(self) -> None:
-        class Whole(Layer):
-            def forward(self, x: Array) -> Array:
-                self.check_input(np.zeros((2, 3)), "N", 4)
-                return x
-
-            backward = forward
-
-        with pytest.raises(InputError, match=r"shape \(N, 4\), got \(2, 3\)"):
-            Whole().output_shape((8, 3))
-
-    @pytest.mark.parametrize(
-        ("x", "sentence"),
-        [
-            (3, "ReLU expects an array or the shape of one, got 3"),
-            ((2, -1), "ReLU expects each size of a shape to be a whole number >= 0, got -1"),
-            ((), "ReLU().output_shape expects x to have a batch axis, got none"),
-            (np.array(1.0), "ReLU().output_shape expects x to have a batch axis, got none"),
-        ],
+def test_for_batch_replaces_an_empty_batch_by_the_size_and_renews_the_hint() -> None:
+    error = shape_error(DENSE, "x", (..., 784), (0, 28, 28))
+    error.source = " from layer 1, ReLU()"
+    error.add_location("layer 2 of 2")
+    assert str(for_batch(error, 32)) == (
+        "layer 2 of 2: Dense(784, 10) expects x of shape (..., 784), got (32, 28, 28) "
+        "from layer 1, ReLU(); Flatten() before it makes rows of 784"
     )
-    def test_refuses_what_is_no_shape(self, x: Any, sentence: str) -> None:
-        with pytest.raises(InputError) as error:
-            ReLU().output_shape(x)
-        assert str(error.value) == sentence
 
 
-class TestFirstForward:
-    def test_checks_all_shapes_before_the_first_product(self) -> None:
-        products = []
-
-        class Product(Layer):
-            def forward(self, x: Array) -> Array:
-                products.append(x.size)
-                return x @ np.ones((3, 3))
-
-            def backward(self, dy: Array) -> Array:
-                return dy
-
-        model = Sequential([Product(), Sequential([Product()]), Dense(4, 2)])
-        for _ in range(2):  # a fault that is still there is still found first
-            with pytest.raises(InputError, match=r"^layer 3 of 3: Dense\(4, 2\) expects"):
-                model(np.ones((5, 3)))
-        assert products == [0, 0, 0, 0]
-
-    def test_is_the_only_one_to_check(self) -> None:
-        sizes = []
-
-        class Monitor(Layer):
-            def forward(self, x: Array) -> Array:
-                sizes.append(len(x))
-                return x.copy()
-
-            backward = forward
-
-        model = Sequential([Monitor(), Sequential([Monitor()])])
-        for _ in range(2):
-            model(np.ones((5, 3)))
-        assert sizes == [0, 0, 5, 5, 5, 5]
-
-    def test_leaves_to_forward_what_only_an_empty_batch_upsets(self) -> None:
-        class Range(Layer):
-            def forward(self, x: Array) -> Array:
-                y: Array = x / x.max()
-                return y
-
-            def backward(self, dy: Array) -> Array:
-                return dy
-
-        model = Sequential([Range()])
-        assert model(np.array([[1.0], [2.0]])).tolist() == [[0.5], [1]]
-        with pytest.raises(
-            InputError, match=r"\.output_shape expects layers that take an empty batch"
-        ):
-            model.output_shape((2, 1))
-
-    def test_a_row_without_a_batch_goes_through(self) -> None:
-        assert Sequential([Dense(3, 2), Tanh()])(np.ones(3)).shape == (2,)
+def test_for_batch_returns_the_error_of_a_non_empty_array_unchanged() -> None:
+    for got in ((5, 3), (5, 0), ()):
+        error = shape_error(DENSE, "x", (..., 784), got)
+        assert for_batch(error, 32) is error

@@ -10,6 +10,7 @@ from tinynet import datasets
 from tinynet.errors import (
     AnomalyError,
     CheckpointError,
+    DatasetError,
     DivergenceError,
     EmptyBatchError,
     GradientCheckError,
@@ -100,6 +101,7 @@ __all__ = [
     "ConfusionMatrix",
     "Conv2D",
     "ConvTranspose2D",
+    "DatasetError",
     "Dense",
     "DivergenceError",
     "Dropout",

@@ -65,6 +65,13 @@ class CheckpointError(ValueError):
         super().__init__(f"{path}: {sentence}")
 
 
+class DatasetError(ValueError):
+    """A dataset file is missing, damaged or of another kind; the message begins with its path."""
+
+    def __init__(self, path: object, expected: str, got: str) -> None:
+        super().__init__(f"{path}: expected {expected}, got {got}")
+
+
 class DivergenceError(ArithmeticError):
     """The loss became infinite or NaN; the parameters are those before this step."""
 

@@ -116,9 +116,9 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     if not x.size:
         return np.empty_like(x)
     if axis not in (-1, x.ndim - 1):
-        return np.moveaxis(log_softmax(np.moveaxis(x, axis, -1)), -1, axis)
-    z = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (M, C)
-    top = np.arange(0, z.size, z.shape[1]) + z.argmax(axis=1)  # as if all entries lay in one row
+        return log_softmax(x.swapaxes(axis, -1)).swapaxes(axis, -1)
+    z: Array = np.ascontiguousarray(x).reshape(-1, x.shape[-1])  # (M, C)
+    top = np.arange(0, z.size, z.shape[1]) + z.argmax(axis=1)  # indices in the flat z
     with np.errstate(over="ignore"):  # too far below m to be a float is -inf, of which exp makes 0
         z = z - z.take(top)[:, None]
     powers = np.exp(z)
@@ -283,7 +283,7 @@ def normalize_backward(
     return dx, sums, products
 
 
-# Sums that keep the digits of float32
+# Sums and means that keep the digits of float32
 
 
 def row_sums(a: Array, b: Array | None = None) -> Array:
@@ -304,10 +304,25 @@ def row_sums(a: Array, b: Array | None = None) -> Array:
 
 
 def sum_along(x: Array, axis: int) -> Array:
-    """Σ x along any axis, which is kept; added in float64 and returned in the dtype of x.
+    """Σ x along any axis, which is kept, in the dtype of x.
+
+    Along a contiguous axis NumPy adds in pairs; other axes are added in float64.
 
     >>> sum_along(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([[4., 6.]])
     """
-    total: Array = x.sum(axis=axis, keepdims=True, dtype=np.float64)
-    return total.astype(x.dtype)
+    dtype = x.dtype if x.strides[axis] == x.itemsize else np.float64
+    sums: Array = x.sum(axis=axis, keepdims=True, dtype=dtype)
+    return sums.astype(x.dtype, copy=False)
+
+
+def root_mean_square(x: Array) -> float:
+    """√(Σ x² / size) of all entries, in float64; scaled by the largest, so that none overflows.
+
+    >>> root_mean_square(np.array([6.0, 8.0, 0.0, 0.0]))
+    5.0
+    """
+    largest = float(np.abs(x).max())
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(np.mean(np.square(x / largest, dtype=np.float64)))

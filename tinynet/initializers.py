@@ -119,7 +119,14 @@ def normal(std: float) -> Initializer:
     0.02
     """
     std = finite_number("normal", "std", std, at_least=0)
-    return lambda shape, _fan_in, _fan_out, rng: std * rng.standard_normal(shape)
+
+    def init(
+        shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
+    ) -> Array:
+        return std * rng.standard_normal(shape)
+
+    init.__name__ = f"normal({std:g})"
+    return init
 
 
 def orthogonal(
@@ -169,7 +176,14 @@ def constant(value: float) -> Initializer:
     array([0.5, 0.5, 0.5])
     """
     value = finite_number("constant", "value", value)
-    return lambda shape, _fan_in, _fan_out, _rng: np.full(shape, value)
+
+    def init(
+        shape: tuple[int, ...], _fan_in: float, _fan_out: float, _rng: np.random.Generator
+    ) -> Array:
+        return np.full(shape, value)
+
+    init.__name__ = f"constant({value:g})"
+    return init
 
 
 def init_parameter(

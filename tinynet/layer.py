@@ -229,12 +229,12 @@ class Layer(ABC):
     @final
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Every parameter with its attribute path, such as `layers.0.weight`."""
-        return [(path, node) for path, node in _walk("", self, {}) if isinstance(node, Parameter)]
+        return [(path, parameter) for path, parameter, _ in _walk("", self, Parameter, {})]
 
     @final
     def named_layers(self) -> list[tuple[str, Layer]]:
         """This layer, with the path "", and every layer inside it with its attribute path."""
-        return [(path, node) for path, node in _walk("", self, {}) if isinstance(node, Layer)]
+        return [(path, layer) for path, layer, _ in _walk("", self, Layer, {})]
 
     @final
     def train(self, mode: bool = True) -> Self:
@@ -317,11 +317,9 @@ class Layer(ABC):
             InputError: two of them have one path, as by a key with a dot in a dict.
         """
         arrays = [(path, parameter.value) for path, parameter in self.named_parameters()]
-        arrays += [
-            (path, a)
-            for path, a in self._attributes(np.ndarray, private=False)
-            if a.flags.writeable
-        ]
+        for path, array, private in _walk("", self, np.ndarray, {}):
+            if array.flags.writeable and not private:
+                arrays.append((path, array))
         state = dict(arrays)
         if len(state) < len(arrays):
             raise InputError(f"{self!r} expects a path of its own for each array, got one twice")
@@ -341,14 +339,7 @@ class Layer(ABC):
     @final
     def generators(self) -> dict[str, np.random.Generator]:
         """The random generators of this layer and of those inside it, by path."""
-        return dict(self._attributes(np.random.Generator))
-
-    def _attributes(self, kind: type, *, private: bool = True) -> Iterator[tuple[str, Any]]:
-        """Every object of a kind among the attributes of the layers, each with its path."""
-        for path, layer in self.named_layers():
-            for name, value in vars(layer).items():
-                if name not in _PER_BATCH and (private or not name.startswith("_")):
-                    yield from _of_kind(kind, _join(path, name), value)
+        return {path: rng for path, rng, _ in _walk("", self, np.random.Generator, {})}
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy or a pickle of a layer carries no batch.
@@ -363,12 +354,12 @@ class Layer(ABC):
 
 
 _PER_BATCH = ("_saved", "_scratch_memory")
-_CONTAINERS = (list, tuple, dict)
 
 
-def _walk(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str, Any]]:
-    """A layer or container with all layers and parameters below it, each with its path."""
-    items: Iterable[tuple[Any, Any]]
+def _walk(
+    path: str, value: Any, kind: type, seen: dict[int, str], private: bool = False
+) -> Iterator[tuple[str, Any, bool]]:
+    """What is of a kind in a layer and all that it holds: (path, object, name begins with _)."""
     if isinstance(value, Parameter | Layer):
         if id(value) in seen:
             raise InputError(
@@ -377,26 +368,16 @@ def _walk(path: str, value: Any, seen: dict[int, str]) -> Iterator[tuple[str, An
                 "backward at one would overwrite the gradient of the other, so make a second object"
             )
         seen[id(value)] = path or "the top"
-        yield path, value
-        items = vars(value).items() if isinstance(value, Layer) else ()
-    else:
-        items = _items(value)
-    for name, item in items:
-        if isinstance(item, (Parameter, Layer, *_CONTAINERS)) and name not in _PER_BATCH:
-            yield from _walk(_join(path, name), item, seen)
-
-
-def _of_kind(kind: type, path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, kind):
-        yield path, value
-    elif isinstance(value, _CONTAINERS):
-        for name, item in _items(value):
-            yield from _of_kind(kind, _join(path, name), item)
-
-
-def _items(container: Any) -> Iterable[tuple[Any, Any]]:
-    return container.items() if isinstance(container, dict) else enumerate(container)
-
-
-def _join(path: str, name: Any) -> str:
-    return f"{path}.{name}" if path else f"{name}"
+        yield path, value, private
+    is_layer = isinstance(value, Layer)
+    items: Iterable[tuple[Any, Any]] = ()
+    if is_layer or isinstance(value, dict):
+        items = (vars(value) if is_layer else value).items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    for name, item in items:
+        if isinstance(item, (kind, Parameter, Layer, list, tuple, dict)) and name not in _PER_BATCH:
+            below = f"{path}.{name}" if path else f"{name}"
+            hidden = name.startswith("_") if is_layer else private
+            yield from _walk(below, item, kind, seen, hidden)

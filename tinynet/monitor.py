@@ -6,6 +6,7 @@ from typing import Any
 
 from tinynet.errors import InputError
 from tinynet.saving.state import State, check_keys
+from tinynet.signature import constructor_call
 from tinynet.validation import finite_number, whole_number
 
 
@@ -46,8 +47,9 @@ class Monitor:
         """Raises InputError unless the monitored metric is one of these."""
         if self.metric not in metrics:
             hint = "; give validation data to fit" if self.metric.startswith("validation_") else ""
+            names = ", ".join(metrics)
             raise InputError(
-                f"Monitor expects one of the metrics {', '.join(metrics)}, got {self.metric!r}{hint}"
+                f"Monitor expects one of the metrics {names}, got {self.metric!r}{hint}"
             )
 
     def improves(self, metrics: Mapping[str, float]) -> bool:
@@ -78,3 +80,6 @@ class Monitor:
         self.check_state_dict(state)
         self.best = None if state["best"] is None else float(state["best"])
         self.waited = int(state["waited"])
+
+    def __repr__(self) -> str:
+        return constructor_call(self) or object.__repr__(self)

@@ -1,6 +1,7 @@
 """An object as the constructor call that makes it, for `repr` and for code to paste."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,28 +12,58 @@ from tinynet.parameter import Parameter
 def constructor_call(obj: object) -> str | None:
     """The class and its constructor arguments, those at their defaults left out.
 
-    The value of an argument is the attribute of the same name; a `bias` that is a Parameter counts
-    as True. `rng` and initializers are left out. Where another argument has no such attribute, the
-    call cannot be told, and None is returned.
+    None where an argument has no attribute of the same name that shows its value.
 
     >>> from tinynet import Dense
     >>> constructor_call(Dense(3, 2, bias=False))
     'Dense(3, 2, bias=False)'
     """
-    texts = []
+    arguments = constructor_arguments(obj)
+    if any(value is inspect.Parameter.empty for value in arguments.values()):
+        return None
+    texts = {name: argument_text(value) for name, value in arguments.items()}
+    return call_text(type(obj), texts)
+
+
+def constructor_arguments(obj: object) -> dict[str, Any]:
+    """The constructor arguments by name, those at their defaults left out.
+
+    The value of an argument is the attribute of the same name; a `bias` that is a Parameter counts
+    as True. Without such an attribute it is `inspect.Parameter.empty`. `rng` and initializers are
+    left out.
+    """
+    arguments = {}
     for name, parameter in constructor_parameters(type(obj)).items():
         if name == "rng" or name.endswith("_init"):
             continue
-        if not hasattr(obj, name):
-            return None
-        value, default = getattr(obj, name), parameter.default
+        value, default = getattr(obj, name, parameter.empty), parameter.default
+        if value is parameter.empty or default is parameter.empty:
+            arguments[name] = value
+            continue
         if isinstance(default, bool) and not isinstance(value, bool):
             value = value is not None
-        if default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY:
-            texts.append(argument_text(value))
-        elif default is parameter.empty or isinstance(value, np.ndarray) or value != default:
-            texts.append(f"{name}={argument_text(value)}")
-    return f"{type(obj).__name__}({', '.join(texts)})"
+        if isinstance(value, np.ndarray) or value != default:
+            arguments[name] = value
+    return arguments
+
+
+def call_text(cls: type, texts: dict[str, str]) -> str:
+    """The constructor call with these texts as arguments: `Dense(3, 2, bias=False)`."""
+    positional, by_name = split_arguments(cls, texts)
+    return f"{cls.__name__}({', '.join([*positional, *(f'{n}={t}' for n, t in by_name.items())])})"
+
+
+def split_arguments(cls: type, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The required arguments, which a call gives by position, and the others, given by name."""
+    parameters = constructor_parameters(cls)
+    required = [
+        name
+        for name in arguments
+        if parameters[name].default is inspect.Parameter.empty
+        and parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    others = {name: value for name, value in arguments.items() if name not in required}
+    return [arguments[name] for name in required], others
 
 
 def constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
@@ -46,6 +77,14 @@ def constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
                     n: p for n, p in inherited.items() if n not in parameters
                 }
     return parameters
+
+
+def parameter_names(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's parameters; none for one written in C that does not show them."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except ValueError:
+        return []
 
 
 def argument_text(value: Any) -> str:

@@ -1,14 +1,12 @@
-"""Tests of layers in one line: Hypothesis draws the configuration, the shape and the numbers.
+"""Property-based gradient checks: Hypothesis draws a layer's configuration, x and targets.
 
     def test_gradients():
         check_layer(Gain, shapes=("N", "features"))
 
-Where `check_layer` finds a gradient that is wrong, Hypothesis shrinks the failure to the smallest
-configuration, and the error is that of `check_gradients`. Needs hypothesis, as
-`pip install "tinynet-numpy[testing]"` brings it.
+Hypothesis shrinks a failure to the smallest configuration; the error is that of `check_gradients`.
+Needs hypothesis: `pip install "tinynet-numpy[testing]"`.
 """
 
-import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.errors import GradientCheckError, InputError
-from tinynet.gradcheck.inputs import Case, prepare
-from tinynet.gradcheck.layer_under_test import GlobalGenerators
+from tinynet.errors import GradientCheckError, InputError, Pattern, Shape
+from tinynet.gradcheck.inputs import GradientCheck, memory_layouts, prepare_check
+from tinynet.gradcheck.layer_under_test import generators_restored
 from tinynet.gradcheck.message import explain
 from tinynet.gradcheck.report import Report, Verdict
-from tinynet.gradcheck.rules import examine, layouts
+from tinynet.gradcheck.rules import check_rules
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.signature import parameter_names
+from tinynet.validation import finite_number
 
 try:
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
@@ -38,19 +38,15 @@ except ImportError as error:
 
 __all__ = ["check_layer", "floats", "labels", "probability_rows", "seeds", "shapes_like", "sizes"]
 
-Shape = tuple[int, ...]
-Pattern = Sequence[int | str | EllipsisType]
-
-sizes = st.integers(1, 4)  # 1 is drawn often: batch 1 and axes of size 1 are where layers break
+sizes = st.integers(1, 4)  # 1 is drawn often: many bugs show for one sample or an axis of size 1
 seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
 def shapes_like(draw: st.DrawFn, pattern: Pattern) -> tuple[Shape, dict[str, int]]:
-    """Shapes that fit a pattern such as ("N", ..., 3, "features"), and the size of each name.
+    """Shapes that match a pattern such as ("N", ..., 3, "features"), and the size of each name.
 
-    A number stands for itself, a name for any size, ... for up to two axes: as in
-    `Layer.check_input`.
+    As in `Layer.check_input`, a name stands for any size; ... stands for up to two axes.
     """
     named: dict[str, int] = {}
     shape: list[int] = []
@@ -72,9 +68,9 @@ def floats(
     *,
     bound: float | None = None,
 ) -> Array:
-    """Arrays of floats, float32 or float64, in any layout in memory.
+    """Arrays of float32 or float64 between -`bound` and `bound`, in any memory layout.
 
-    They reach from -`bound` to `bound`; by default that is 0.003, 3 or 3000.
+    The bound is 0.003, 3 or 3000 by default.
     """
     if not isinstance(shape, tuple):
         shape = draw(shape)
@@ -85,7 +81,7 @@ def floats(
     bound = float(np.float32(bound))
     elements = st.floats(-bound, bound, width=32, allow_subnormal=False)
     x = draw(hnp.arrays(dtype, shape, elements=elements))
-    return draw(st.sampled_from([x, *layouts(x).values()]))
+    return draw(st.sampled_from([x, *memory_layouts(x).values()]))
 
 
 def labels(shape: Shape) -> st.SearchStrategy[Array]:
@@ -98,7 +94,7 @@ def labels(shape: Shape) -> st.SearchStrategy[Array]:
 
 @st.composite
 def probability_rows(draw: st.DrawFn, shape: Shape) -> Array:
-    """Rows (N, ..., C) that are at least 0 and sum to 1, some of them certain of one class."""
+    """Probabilities (N, ..., C) that sum to 1 along the last axis, some of them one-hot."""
     weights = draw(floats(shape, np.float64, bound=3)) ** 2 + 1e-3
     kind = draw(st.sampled_from([np.float32, np.float64]))
     if draw(st.booleans()):
@@ -108,8 +104,8 @@ def probability_rows(draw: st.DrawFn, shape: Shape) -> Array:
 
 
 @dataclass(repr=False)
-class LayerCase:
-    """A layer as it was drawn, with what it is checked on."""
+class DrawnLayer:
+    """A drawn layer with its inputs, and the call that made it as text."""
 
     layer: Layer
     call: str
@@ -122,7 +118,7 @@ class LayerCase:
 
 
 @st.composite
-def layer_cases(
+def drawn_layers(
     draw: st.DrawFn,
     /,
     factory: Callable[..., Layer],
@@ -130,21 +126,21 @@ def layer_cases(
     x: Callable[[Shape], st.SearchStrategy[Array]] = floats,
     targets: Callable[[Shape], st.SearchStrategy[Array]] | None = None,
     **configuration: Any,
-) -> LayerCase:
-    """A layer, made by `factory` from what is drawn, with an x and the targets of a loss."""
+) -> DrawnLayer:
+    """Layers made by `factory` from drawn arguments, each with an x and the targets of a loss."""
     named: dict[str, int] = {}
     if isinstance(shapes, st.SearchStrategy):
         shape = draw(shapes)
     else:
         shape, named = draw(shapes_like(shapes))
-    takes = _argument_names(factory)
-    arguments = {name: size for name, size in named.items() if name in takes}
+    names = parameter_names(factory)
+    arguments = {name: size for name, size in named.items() if name in names}
     for name, value in configuration.items():
         arguments[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     call = f"{_name(factory)}({inside})"
     drawn_x = draw(x(shape))
-    return LayerCase(
+    return DrawnLayer(
         factory(**arguments), call, drawn_x, None if targets is None else draw(targets(shape))
     )
 
@@ -159,56 +155,57 @@ def check_layer(
     examples: float = 1.0,
     **configuration: Any,
 ) -> None:
-    """Runs `check_gradients` on layers of many configurations, shapes and numbers.
+    """Runs `check_gradients` on layers of many drawn configurations, shapes and values.
 
-    `shapes` is a pattern of x's shape as in `Layer.check_input`, or a strategy of shapes. What
-    `factory` takes by the name of an axis it is given; further arguments follow by keyword, as
-    values or as strategies. `x` and, for a loss, `targets` give a strategy for a shape.
-
-    Of the examples that Hypothesis' settings allow the share `examples` is drawn, at least one: a
-    large layer takes its time. For a constructor with an argument of one of these names, or with
-    **arguments, write a function around it.
+    `shapes` is a pattern of x's shape as in `Layer.check_input`, or a strategy of shapes. `factory`
+    gets the sizes of the axes that it has arguments for; further arguments follow by keyword, as
+    values or strategies. `x` and, for a loss, `targets` are functions from a shape to a strategy.
+    `examples` is the share of the examples in Hypothesis' settings to draw, at least one. Write a
+    function around a constructor that has an argument of one of these names, or `**arguments`.
 
     Raises:
-        GradientCheckError: for the smallest configuration that fails; also where less than the
-            share `informative` of all entries could be judged.
-        InputError: an argument is of another kind, or the factory makes no layer.
+        GradientCheckError: for the smallest configuration that fails, or if less than the share
+            `informative` of all entries could be judged.
+        InputError: an argument is invalid, or the factory returns no layer.
 
     >>> from tinynet import Dense
     >>> check_layer(Dense, shapes=("N", "in_features"), out_features=sizes)
     """
     _check_arguments(factory, shapes, x, targets)
-    _check_shares(informative=informative, examples=examples)
-    failed: list[tuple[LayerCase, Case]] = []
+    informative = finite_number("check_layer", "informative", informative, at_least=0, at_most=1)
+    examples = finite_number("check_layer", "examples", examples, at_least=0, at_most=1)
+    failed: list[tuple[DrawnLayer, GradientCheck]] = []
     reports: list[Report] = []
-    drawn = layer_cases(factory, shapes, x, targets, **configuration)
+    drawn = drawn_layers(factory, shapes, x, targets, **configuration)
 
-    def gradients_are_right(drawn: LayerCase, seed: int) -> None:
+    def gradients_are_right(drawn: DrawnLayer, seed: int) -> None:
         if not isinstance(drawn.layer, Layer):
             raise InputError(f"check_layer expects {drawn.call} to be a layer, got {drawn.layer!r}")
-        case = prepare(drawn.layer, drawn.x, drawn.targets, rng=seed)
+        check = prepare_check(drawn.layer, drawn.x, drawn.targets, rng=seed)
         try:
-            with GlobalGenerators.kept(case.layer):
-                reports.append(examine(case))
+            with generators_restored(check.layer):
+                reports.append(check_rules(check))
         except GradientCheckError:
-            failed.append((drawn, case))
+            failed.append((drawn, check))
             raise
 
-    # Hypothesis keeps failures under the name of the test.
+    # Hypothesis stores failures under the name of the test.
     gradients_are_right.__name__ = re.sub(r"\W", "_", f"check_{_name(factory)}")
     test = given(drawn, st.integers(0, 9))(gradients_are_right)
     patient = settings(
         deadline=None,
         max_examples=max(round(examples * settings().max_examples), 1),
+        # Its explanation traces every line of every check, and the message here says more.
+        phases=[phase for phase in settings().phases if phase is not Phase.explain],
         report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
     )
     try:
         patient(test)()
     except GradientCheckError as error:
-        # What failed last is what Hypothesis could not make smaller.
-        smallest, case = failed[-1]
-        explained = explain(case, error)
+        # The last failure is the smallest one.
+        smallest, check = failed[-1]
+        explained = explain(check, error)
         explained.add_note(f"The smallest configuration that fails: {smallest!r}")
         raise explained.with_traceback(None) from error.__cause__
     _check_informative(factory, reports, informative)
@@ -232,12 +229,6 @@ def _check_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
             )
 
 
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise InputError(f"check_layer expects {name} to be a share from 0 to 1, got {share!r}")
-
-
 def _check_informative(
     factory: Callable[..., Layer], reports: list[Report], informative: float
 ) -> None:
@@ -246,9 +237,8 @@ def _check_informative(
     unknown = sum(tensor.uninformative for tensor in entries)
     if unknown > (1 - informative) * checked:
         raise GradientCheckError(
-            f"{unknown} of {checked} entries could not be judged, where forward is too flat or "
-            "too noisy: expected at most "
-            f"{1 - informative:.0%}; draw other numbers by x=",
+            f"{unknown} of {checked} entries could not be judged, because forward is too flat or "
+            f"too noisy there: expected at most {1 - informative:.0%}; draw other values by x=",
             verdict=Verdict.UNINFORMATIVE,
             layer=_name(factory),
         )
@@ -256,10 +246,3 @@ def _check_informative(
 
 def _name(factory: Callable[..., Layer]) -> str:
     return getattr(factory, "__name__", repr(factory))
-
-
-def _argument_names(factory: Callable[..., Layer]) -> set[str]:
-    try:
-        return set(inspect.signature(factory).parameters)
-    except ValueError:  # a class written in C shows none
-        return set()

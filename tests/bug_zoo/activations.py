@@ -40,7 +40,7 @@ class ReluIgnoresUpstream(ReLU):
         return (self.x > 0).astype(float)
 
 
-@bug(Cause.BENT, ROWS)
+@bug(Cause.NONLINEAR, ROWS)
 class ReluMasksUpstream(ReLU):
     """The mask of dy, where that of x is meant."""
 
@@ -90,13 +90,13 @@ class TanhSignTurned(Tanh):
         return dy * (self.y**2 - 1)
 
 
-@bug(Cause.BENT, ROWS)
+@bug(Cause.NONLINEAR, ROWS)
 class GradientClipped(Tanh):
     def backward(self, dy: Array) -> Any:
         return np.clip(super().backward(dy), -0.5, 0.5)
 
 
-@bug(Cause.BENT, ROWS)
+@bug(Cause.NONLINEAR, ROWS)
 class GradientNormalized(Tanh):
     def backward(self, dy: Array) -> Any:
         return super().backward(dy) / np.linalg.norm(dy)

@@ -17,7 +17,7 @@ VALIDATION = make_data(30, seed=2)
 
 @pytest.fixture(autouse=True)
 def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that flushes at once: what is shown is not about a power cut."""
+    """No flush to the disk, which is slow and only matters for a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -63,26 +63,26 @@ class TestWrites:
             (0, {}, []),
         ],
     )
-    def test_the_last_ones_and_that_of_the_last_epoch(
+    def test_checkpoint_writes_the_last_files_at_the_given_intervals(
         self, tmp_path: Path, epochs: int, settings: dict[str, Any], found: list[int]
     ) -> None:
         folder = tmp_path / "runs" / "digits"
         fit(str(folder), epochs, **settings)
         assert steps(folder) == found
 
-    def test_the_whole_trainer(self, tmp_path: Path) -> None:
+    def test_checkpoint_stores_the_whole_trainer(self, tmp_path: Path) -> None:
         trainer = fit(tmp_path, 2)
         again = make_trainer(5).restore(tmp_path / "step-0000000008.npz")
         assert digest(again) == digest(trainer)
 
-    def test_behind_all_others_and_what_they_have_come_to(self, tmp_path: Path) -> None:
+    def test_checkpoint_is_written_after_all_other_callbacks(self, tmp_path: Path) -> None:
         class Count(Callback):
             count = 0
 
             def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002
                 self.count += 1
 
-            def state(self) -> dict[str, Any]:
+            def state_dict(self) -> dict[str, Any]:
                 return {"count": self.count}
 
         callbacks = [Checkpoint(tmp_path, every_steps=3), Count()]
@@ -91,12 +91,12 @@ class TestWrites:
             state = read(tmp_path / f"step-{step:010}.npz")
             assert state["callbacks"] == {"Checkpoint": {"best": None}, "Count": {"count": step}}
 
-    def test_names_of_more_digits_when_there_are_more_steps(self, tmp_path: Path) -> None:
+    def test_checkpoint_names_grow_beyond_10_digits(self, tmp_path: Path) -> None:
         (tmp_path / "step-99999999999.npz").touch()
         (tmp_path / "step-9999999999.npz").touch()
         assert Checkpoint.newest(tmp_path) == tmp_path / "step-99999999999.npz"
 
-    def test_what_cannot_be_written_ends_the_run(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_that_cannot_be_written_ends_the_run(self, tmp_path: Path) -> None:
         class InTheWay(Callback):
             def on_epoch_start(self, trainer: Trainer) -> None:
                 (tmp_path / f"step-{trainer.step + 4:010}.npz").mkdir()
@@ -106,7 +106,7 @@ class TestWrites:
 
 
 class Broken(Callback):
-    """Breaks the run off where the checkpoint of an epoch is to be written."""
+    """Interrupts the run when the checkpoint of an epoch is to be written."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
         self.monkeypatch, self.epoch = monkeypatch, epoch
@@ -119,9 +119,9 @@ class Broken(Callback):
         raise InterruptedError(trainer.step)
 
 
-def best_epochs(trainer: Trainer, figure: str, *, higher: bool) -> list[int]:
-    """The epochs at which a figure was better than ever."""
-    column = trainer.history.epochs[figure]
+def best_epochs(trainer: Trainer, metric: str, *, higher: bool) -> list[int]:
+    """The epochs in which a metric was better than ever before."""
+    column = trainer.history.epochs[metric]
     pick = max if higher else min
     return [
         row + 1
@@ -132,34 +132,34 @@ def best_epochs(trainer: Trainer, figure: str, *, higher: bool) -> list[int]:
 
 class TestBest:
     @pytest.mark.parametrize(
-        ("best", "figure", "higher"),
+        ("best", "metric", "higher"),
         [
             ("validation_loss", "validation_loss", False),
             ("accuracy", "accuracy", True),
             (Monitor("loss", higher_is_better=True), "loss", True),
         ],
     )
-    def test_is_the_epoch_with_the_best_figure(
-        self, tmp_path: Path, best: Any, figure: str, higher: bool
+    def test_best_file_is_the_epoch_with_the_best_metric(
+        self, tmp_path: Path, best: Any, metric: str, higher: bool
     ) -> None:
         trainer = fit(tmp_path, 12, best=best)
-        epochs = best_epochs(trainer, figure, higher=higher)
+        epochs = best_epochs(trainer, metric, higher=higher)
         assert len(epochs) < 12
         found = make_trainer(5).restore(tmp_path / "best.npz")
         assert found.epoch == epochs[-1]
         assert steps(tmp_path) == [40, 44, 48]
 
-    def test_is_not_there_where_it_was_not_asked_for(self, tmp_path: Path) -> None:
+    def test_best_file_is_not_written_by_default(self, tmp_path: Path) -> None:
         fit(tmp_path, 1)
         assert not (tmp_path / "best.npz").exists()
 
-    def test_of_a_figure_that_is_not_there_is_refused_at_the_start(self, tmp_path: Path) -> None:
+    def test_best_of_an_unknown_metric_is_rejected_at_the_start(self, tmp_path: Path) -> None:
         trainer = make_trainer()
-        with pytest.raises(InputError, match="watching 'validation_loss' expects one of the figu"):
+        with pytest.raises(InputError, match="Monitor expects one of the metrics loss"):
             trainer.fit(X, Y, epochs=1, callbacks=[Checkpoint(tmp_path, best="validation_loss")])
         assert trainer.step == 0
 
-    def test_comes_before_the_other_so_that_a_run_cut_off_between_them_finds_it_again(
+    def test_best_file_is_written_first_so_that_an_interrupted_run_writes_it_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings: dict[str, Any] = {"best": "loss"}
@@ -175,7 +175,7 @@ class TestBest:
         assert digest(again) == digest(whole)
         assert read(tmp_path / "run" / "best.npz")["progress"]["epoch"] == 3
 
-    def test_is_remembered_where_the_run_is_resumed(self, tmp_path: Path) -> None:
+    def test_best_value_is_kept_when_a_run_is_resumed(self, tmp_path: Path) -> None:
         def highest_loss() -> Monitor:
             return Monitor("loss", higher_is_better=True)
 
@@ -188,15 +188,13 @@ class TestBest:
             one, other = (tmp_path / run / name for run in ("run", "whole"))
             assert one.read_bytes() == other.read_bytes()
 
-    def test_is_forgotten_by_another_run(self, tmp_path: Path) -> None:
-        watch = Monitor("loss", higher_is_better=True)
+    def test_best_value_is_reset_for_another_run(self, tmp_path: Path) -> None:
+        monitor = Monitor("loss", higher_is_better=True)
         for name in ("one", "other"):
-            fit(tmp_path / name, 3, best=watch)
+            fit(tmp_path / name, 3, best=monitor)
             assert read(tmp_path / name / "best.npz")["progress"]["epoch"] == 1
 
-    def test_is_forgotten_by_a_second_fit_also_where_the_first_was_resumed(
-        self, tmp_path: Path
-    ) -> None:
+    def test_best_value_is_reset_by_a_second_fit_after_a_resumed_one(self, tmp_path: Path) -> None:
         checkpoint = Checkpoint(tmp_path / "one", best=Monitor("loss", higher_is_better=True))
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=2, callbacks=[checkpoint])
@@ -207,7 +205,7 @@ class TestBest:
         assert checkpoint.state_dict()["best"]["waited"] == 0
 
     @pytest.mark.parametrize(("before", "now"), [(None, "loss"), ("loss", None)])
-    def test_may_come_or_go_where_the_run_is_resumed(
+    def test_best_may_be_added_or_removed_when_a_run_is_resumed(
         self, tmp_path: Path, before: str | None, now: str | None
     ) -> None:
         fit(tmp_path, 1, best=before)
@@ -216,13 +214,13 @@ class TestBest:
         epoch = read(tmp_path / "best.npz")["progress"]["epoch"]
         assert epoch == (2 if now else 1)
 
-    def test_of_a_state_that_is_none_is_refused(self) -> None:
+    def test_checkpoint_rejects_an_invalid_state(self) -> None:
         with pytest.raises(InputError, match="Checkpoint expects a state with best, got none of b"):
             Checkpoint("x").check_state_dict({"worst": 1})
         with pytest.raises(InputError, match="Monitor expects a state"):
             Checkpoint("x", best="loss").check_state_dict({"best": 3})
 
-    def test_that_is_no_number_in_some_epoch_is_not_the_best(self, tmp_path: Path) -> None:
+    def test_an_epoch_with_a_nan_metric_is_not_the_best(self, tmp_path: Path) -> None:
         trainer = make_trainer()
         bad = VALIDATION[0].copy()
         bad[0] = float("nan")
@@ -233,11 +231,11 @@ class TestBest:
 
 
 class TestNewest:
-    def test_is_that_of_the_most_steps(self, tmp_path: Path) -> None:
+    def test_newest_is_the_checkpoint_with_the_most_steps(self, tmp_path: Path) -> None:
         fit(tmp_path, 3, best="loss")
         assert Checkpoint.newest(str(tmp_path)) == tmp_path / "step-0000000012.npz"
 
-    def test_is_none_where_there_is_none(self, tmp_path: Path) -> None:
+    def test_newest_is_none_in_a_folder_without_checkpoints(self, tmp_path: Path) -> None:
         assert Checkpoint.newest(tmp_path) is None
         assert Checkpoint.newest(tmp_path / "no") is None
         for name in ("best.npz", "step-1.npz", "step-0000000001.npz.bak", "a-step-0000000001.npz"):
@@ -246,7 +244,7 @@ class TestNewest:
 
 
 class TestFolder:
-    def test_with_later_steps_is_refused(self, tmp_path: Path) -> None:
+    def test_a_folder_with_later_checkpoints_is_rejected(self, tmp_path: Path) -> None:
         fit(tmp_path, 3, keep=1)
         before = {path: path.read_bytes() for path in tmp_path.iterdir()}
         trainer = make_trainer()
@@ -262,9 +260,7 @@ class TestFolder:
         fit(tmp_path, 4, trainer)
         assert steps(tmp_path) == [12, 16]
 
-    def test_is_cleared_of_what_was_left_half_written_and_of_nothing_else(
-        self, tmp_path: Path
-    ) -> None:
+    def test_only_unfinished_files_are_removed_from_the_folder(self, tmp_path: Path) -> None:
         ours = [".step-0000000007.npz.123-abcd.tmp", ".best.npz.9-0f.tmp"]
         others = [
             ".other.npz.123-abcd.tmp",
@@ -279,14 +275,14 @@ class TestFolder:
         fit(tmp_path, 0)
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
-    def test_may_be_a_file_and_is_refused_by_the_system_then(self, tmp_path: Path) -> None:
+    def test_a_folder_that_is_a_file_raises_os_error(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(OSError, match="file"):
             fit(tmp_path / "file", 1)
 
 
 @pytest.mark.parametrize("name", ["every_epochs", "every_steps", "keep"])
-def test_numbers_below_1_are_refused(name: str) -> None:
+def test_checkpoint_rejects_numbers_below_1(name: str) -> None:
     settings: dict[str, Any] = {name: 0}
     with pytest.raises(InputError, match=f"Checkpoint expects {name} to be a whole number >= 1"):
         Checkpoint("x", **settings)

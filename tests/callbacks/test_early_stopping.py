@@ -13,8 +13,8 @@ from tinynet.training.metrics import Metric
 X, Y = make_data()
 
 
-class Told(Metric):
-    """Gives the scores that it was told to, one an epoch."""
+class Scores(Metric):
+    """Returns the given scores, one per epoch."""
 
     def __init__(self, scores: list[float]) -> None:
         self.count = np.zeros(1, np.int64)
@@ -44,13 +44,13 @@ def weights(trainer: Trainer) -> list[bytes]:
     return [array.tobytes() for array in trainer.model.state_dict().values()]  # buffers, too
 
 
-def fit(scores: list[float], watch: Any = "score", **settings: Any) -> tuple[Trainer, list[Any]]:
-    """Trains an epoch for each score; returns which was best, and whose weights it ends with."""
+def fit(scores: list[float], monitor: Any = "score", **settings: Any) -> tuple[Trainer, list[Any]]:
+    """Trains an epoch per score; returns the best epoch and those with the final weights."""
     model = make_model()
     trainer = Trainer(
-        model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1), metrics=[Told(scores)]
+        model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1), metrics=[Scores(scores)]
     )
-    kept, early = Weights(), EarlyStopping(watch, **settings)
+    kept, early = Weights(), EarlyStopping(monitor, **settings)
     trainer.fit(X, Y, epochs=len(scores), callbacks=[kept, early])
     assert list(trainer.history.epochs["score"]) == pytest.approx(
         scores[: trainer.epoch], nan_ok=True
@@ -71,7 +71,7 @@ class TestStops:
             ([1, math.nan, 2, math.nan, math.nan, 9], 2, 5, 3),  # NaN is never better
         ],
     )
-    def test_where_it_got_no_better_and_brings_the_best_weights_back(
+    def test_early_stopping_ends_without_improvement_and_restores_the_best_weights(
         self, scores: list[float], patience: int, epochs: int, best: int
     ) -> None:
         trainer, found = fit(scores, patience=patience)
@@ -79,59 +79,63 @@ class TestStops:
         assert found == [best, best]
         assert trainer.stopping == (epochs < len(scores))
 
-    def test_after_5_epochs_on_the_validation_loss_where_nothing_else_is_said(self) -> None:
+    def test_early_stopping_defaults_to_validation_loss_and_5_epochs(self) -> None:
         early = EarlyStopping()
         assert (early.monitor.metric, early.patience, early.best_epoch) == ("validation_loss", 5, 0)
 
-    def test_by_what_a_watch_calls_better(self) -> None:
+    def test_early_stopping_uses_the_monitor_it_is_given(self) -> None:
         scores = [3, 2.5, 2, 1.5, 1.45, 1]
         lower = Monitor("score", higher_is_better=False, min_delta=0.6)
         trainer, found = fit(scores, lower, patience=2)
         # 2.5 is not better by enough, 2 is; 1.5 and 1.45 are not.
         assert (trainer.epoch, found) == (5, [3, 3])
 
-    def test_where_no_epoch_was_any_good_the_weights_stay(self) -> None:
+    def test_weights_stay_if_no_epoch_improved_the_metric(self) -> None:
         trainer, found = fit([math.nan] * 4, patience=2)
         assert (trainer.epoch, found) == (2, [0, 2])
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.mark.parametrize(
-        ("watch", "mend"),
+        ("monitor", "hint"),
         [("speed", ""), ("validation_loss", "; give validation data to fit")],
     )
-    def test_a_figure_that_is_not_there_at_the_start(self, watch: str, hint: str) -> None:
+    def test_early_stopping_rejects_an_unknown_metric_at_the_start(
+        self, monitor: str, hint: str
+    ) -> None:
         model = Dense(4, 3)
         trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1))
         with pytest.raises(InputError) as error:
-            trainer.fit(X, Y, epochs=1, callbacks=[EarlyStopping(watch)])
+            trainer.fit(X, Y, epochs=1, callbacks=[EarlyStopping(monitor)])
         assert str(error.value) == (
-            f"watching {watch!r} expects one of the figures loss, learning_rate{hint}"
+            f"Monitor expects one of the metrics loss, learning_rate, got {monitor!r}{hint}"
         )
         assert trainer.step == 0
 
-    def test_a_figure_that_was_there_in_an_earlier_fit(self) -> None:
+    def test_early_stopping_rejects_a_metric_of_an_earlier_fit_only(self) -> None:
         model = Dense(4, 3)
         trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1))
         trainer.fit(X, Y, epochs=1, validation=(X, Y))
-        with pytest.raises(InputError, match="watching 'validation_loss' expects"):
+        with pytest.raises(InputError, match="Monitor expects one of the metrics loss"):
             trainer.fit(X, Y, epochs=2, callbacks=[EarlyStopping()])
         assert trainer.epoch == 1
 
-    def test_a_patience_below_1(self) -> None:
+    def test_early_stopping_rejects_patience_below_1(self) -> None:
         with pytest.raises(InputError, match="EarlyStopping expects patience to be a whole numb"):
             EarlyStopping(patience=0)
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
-            ({"watch": {}}, "Monitor expects a state with best, waited"),
+            ({"monitor": {}}, "Monitor expects a state with best, waited"),
             ({"best_epoch": -1}, "EarlyStopping expects best_epoch to be a whole number >= 0"),
             ({"best": 3}, "EarlyStopping expects a state, got 3"),
             ({"best": {"w": "x"}}, "EarlyStopping, w, expects"),
         ],
     )
-    def test_a_state_that_is_none_of_its_own(self, change: dict[str, Any], sentence: str) -> None:
+    def test_early_stopping_rejects_an_invalid_state(
+        self, change: dict[str, Any], sentence: str
+    ) -> None:
         early = EarlyStopping("loss")
         state = early.state_dict()
         with pytest.raises(InputError, match=sentence):
@@ -161,12 +165,12 @@ class SaveAtEnd(Callback):
         trainer.save(self.path)
 
 
-class TestGoingOn:
+class TestResume:
     def trainer(self) -> Trainer:
         model = Dense(4, 3, rng=0)
         return Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 3.0))
 
-    def test_resumed_after_it_had_stopped_it_does_not_train_on(self, tmp_path: Any) -> None:
+    def test_a_stopped_run_does_not_train_after_it_is_resumed(self, tmp_path: Any) -> None:
         first, again = self.trainer(), self.trainer()
         early = EarlyStopping("loss", patience=1)
         settings: Any = {"epochs": 50, "batch_size": 10}
@@ -178,11 +182,11 @@ class TestGoingOn:
         again.fit(X, Y, callbacks=[same], **settings)
         assert digest(again) == digest(first)
         assert same.best_epoch == early.best_epoch
-        # A fit of its own begins anew.
+        # Another fit starts again.
         again.fit(X, Y, callbacks=[same], **settings)
         assert again.epoch > first.epoch
 
-    def test_another_fit_starts_anew(self) -> None:
+    def test_early_stopping_starts_again_in_another_fit(self) -> None:
         trainer, early = self.trainer(), EarlyStopping("loss", patience=1)
         trainer.fit(X, Y, epochs=50, batch_size=10, callbacks=[early])
         early.monitor.best = -1.0  # which no loss is below
@@ -191,17 +195,17 @@ class TestGoingOn:
         trainer.fit(X, Y, epochs=0, callbacks=[early])
         assert early.best_epoch == 0
 
-    def test_another_run_starts_anew_also_with_the_watch_of_the_first(self) -> None:
-        watch = Monitor("loss", min_delta=0.5)
+    def test_early_stopping_starts_again_with_the_monitor_of_another_run(self) -> None:
+        monitor = Monitor("loss", min_delta=0.5)
         for _ in range(2):
-            early = EarlyStopping(watch, patience=2)
+            early = EarlyStopping(monitor, patience=2)
             self.trainer().fit(X, Y, epochs=2, callbacks=[early])
             assert early.best_epoch > 0
 
-    def test_the_best_weights_are_those_of_then(self) -> None:
+    def test_early_stopping_stores_a_copy_of_the_best_weights(self) -> None:
         trainer, early, kept = self.trainer(), EarlyStopping("loss", patience=50), Weights()
         trainer.fit(X, Y, epochs=5, callbacks=[early, kept])
-        before = kept.of[early.best_epoch]
-        assert [array.tobytes() for array in early.state_dict()["best"].values()] == before
-        trainer.model.parameters()[0].value += 1  # they are not the weights, but a copy
-        assert [array.tobytes() for array in early.state_dict()["best"].values()] == before
+        best = kept.of[early.best_epoch]
+        assert [array.tobytes() for array in early.state_dict()["best"].values()] == best
+        trainer.model.parameters()[0].value += 1
+        assert [array.tobytes() for array in early.state_dict()["best"].values()] == best

@@ -30,7 +30,7 @@ class StopAt(Callback):
 
 
 class TestLines:
-    def test_have_the_figures_of_the_epoch(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_lines_have_the_metrics_of_the_epoch(self, capsys: pytest.CaptureFixture[str]) -> None:
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=10, validation=(X, Y), callbacks=[ProgressBar(every=4)])
         columns = trainer.history.epochs
@@ -56,13 +56,13 @@ class TestLines:
             (1, 99, [1, 2, 3, 4, 5]),
             (2, 99, [2, 4, 5]),
             (9, 99, [5]),
-            (9, 6, [3]),  # stopped with the last step of an epoch
-            (9, 7, [3]),  # and with the first one of another
+            (9, 6, [3]),  # stopped in the last step of an epoch
+            (9, 7, [3]),  # and in the first step of the next
             (3, 7, [3]),
             (1, 1, []),
         ],
     )
-    def test_come_for_every_few_epochs_and_for_the_last(
+    def test_lines_are_printed_for_every_nth_and_the_last_epoch(
         self, capsys: pytest.CaptureFixture[str], every: int, stop: int, epochs: list[int]
     ) -> None:
         callbacks = [ProgressBar(every=every), StopAt(stop)]
@@ -70,7 +70,7 @@ class TestLines:
         lines = capsys.readouterr().out.splitlines()
         assert [line[:9] for line in lines] == [f"epoch {epoch}/5" for epoch in epochs]
 
-    def test_do_not_come_again_for_epochs_of_an_earlier_fit(
+    def test_no_lines_are_printed_for_epochs_of_an_earlier_fit(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         trainer, bar = trainer_of(), ProgressBar(every=2)
@@ -80,14 +80,14 @@ class TestLines:
         trainer.fit(X, Y, epochs=3, callbacks=[ProgressBar(every=2)])
         assert capsys.readouterr().out == ""
 
-    def test_are_the_same_for_the_same_figures(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_equal_runs_print_equal_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(2):
             make_trainer().fit(X, Y, epochs=2, callbacks=[ProgressBar()])
         lines = capsys.readouterr().out.splitlines()
         assert lines[:2] == lines[2:]
 
 
-def test_a_number_below_1_is_refused() -> None:
+def test_progress_bar_rejects_every_below_1() -> None:
     with pytest.raises(InputError, match="ProgressBar expects every to be a whole number >= 1"):
         ProgressBar(every=0)
 
@@ -116,7 +116,7 @@ except RuntimeError as error:
 
 
 def on_a_terminal(code: str) -> tuple[str, int]:
-    """What a program shows on a terminal, and how it ends."""
+    """The output of a program on a terminal, and its exit code."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     with subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs) as process:
@@ -136,17 +136,17 @@ def read(terminal: int) -> bytes:
 
 
 class TestOnATerminal:
-    def test_there_is_a_bar_of_all_steps_and_it_is_taken_away(self) -> None:
+    def test_a_terminal_shows_a_bar_of_all_steps_and_removes_it(self) -> None:
         shown, code = on_a_terminal(RUN)
         assert code == 0
-        # It begins behind the 30 steps that were done, and each step moves it.
+        # It starts at the 30 steps that are done.
         assert re.search(r"\r 25%\|.*\| 30/120 \[", shown)
         assert shown.rindex("broken None") > shown.rindex("/120 [")
         assert re.search(r"\r *\r?broken None\r\n$", shown)
         assert re.search(r"\repoch 2/4  loss \d\.\d{4}\r\n", shown)
         assert "step/s]" in shown
 
-    def test_each_step_moves_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_bar_advances_with_each_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         bars = []
 
         class Bar:
@@ -174,21 +174,27 @@ class TestOnATerminal:
         progress.close()
         assert bar.closed == 1
 
-    def test_without_tqdm_it_says_what_to_install(self) -> None:
-        shown, code = on_a_terminal("import sys; sys.modules['tqdm'] = None\n" + RUN)
-        assert code == 1
-        last = shown.splitlines()[-1]
-        assert last == "ImportError: ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
+    def test_a_terminal_without_tqdm_names_the_extra_to_install(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        with pytest.raises(ImportError) as error:
+            trainer_of().fit(X, Y, epochs=1, callbacks=[ProgressBar()])
+        assert str(error.value) == "ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
 
 
-def test_where_there_is_no_terminal_tqdm_is_not_needed() -> None:
-    code = "import sys; sys.modules['tqdm'] = None\n" + RUN
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"epoch 2/4  loss \d\.\d{4}\nbroken None\n", done.stdout)
-    assert done.stderr == ""
+def test_tqdm_is_not_needed_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    trainer_of().fit(X, Y, epochs=2, callbacks=[ProgressBar(every=2)])
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"epoch 2/2  loss \d\.\d{4}\n", printed.out)
+    assert printed.err == ""
 
 
-def test_a_loss_alone_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trainer_without_metrics_prints_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
     model = Dense(4, 1, rng=0)
     trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.01))
     trainer.fit(X, X[:, :1], epochs=1, callbacks=[ProgressBar()])

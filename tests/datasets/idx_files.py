@@ -1,4 +1,4 @@
-"""Small IDX files for tests, whole or broken."""
+"""Small IDX files for tests."""
 
 import gzip
 from pathlib import Path
@@ -21,7 +21,7 @@ def digits(n: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def write_folder(folder: Path, *, zipped: bool = True, mark: str = "-") -> Path:
-    """Twelve digits to train on and four to test on."""
+    """Writes twelve training digits and four test digits."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, n in (("train", 12), ("t10k", 4)):
         images, labels = digits(n, seed=n)

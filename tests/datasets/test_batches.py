@@ -16,56 +16,56 @@ sizes, batch_sizes = st.integers(1, 40), st.integers(1, 45)
 seeds, epochs = st.integers(0, 2**70), st.integers(0, 1000)
 
 
-def said(do: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+def error_of(do: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
     with pytest.raises(InputError) as error:
         do(*args, **kwargs)
     return str(error.value)
 
 
 def numbered(size: int, batch_size: int = 4, **others: Any) -> Batches:
-    """Batches of the numbers from 0 on, whose y is ten times x."""
+    """Batches of the numbers from 0 on, with y = 10 x."""
     return Batches(np.arange(size), 10 * np.arange(size), batch_size, **others)
 
 
 def order(batches: Batches, epoch: int, start: int = 0) -> list[list[int]]:
-    """The numbers in the batches of an epoch; each y still stands by its x."""
-    handed = []
+    """The numbers in the batches of an epoch, after a check that every y belongs to its x."""
+    yielded = []
     for x, y in batches.epoch(epoch, start):
         assert (y == 10 * x).all()
-        handed.append(x.tolist())
-    return handed
+        yielded.append(x.tolist())
+    return yielded
 
 
-def flat(handed: list[list[int]]) -> list[int]:
-    return [number for batch in handed for number in batch]
+def flat(yielded: list[list[int]]) -> list[int]:
+    return [number for batch in yielded for number in batch]
 
 
 class TestEpoch:
     @given(sizes, batch_sizes, seeds, epochs, st.booleans())
-    def test_hands_out_every_sample_once_in_full_batches_but_for_the_last(
+    def test_an_epoch_yields_every_sample_once_in_full_batches_except_the_last(
         self, size: int, batch_size: int, seed: int, epoch: int, shuffle: bool
     ) -> None:
         batches = numbered(size, batch_size, seed=seed, shuffle=shuffle)
-        handed = order(batches, epoch)
-        assert sorted(flat(handed)) == list(range(size))
-        assert len(handed) == len(batches) == -(-size // batch_size)
-        assert all(len(batch) == batch_size for batch in handed[:-1])
+        yielded = order(batches, epoch)
+        assert sorted(flat(yielded)) == list(range(size))
+        assert len(yielded) == len(batches) == -(-size // batch_size)
+        assert all(len(batch) == batch_size for batch in yielded[:-1])
         if not shuffle:
-            assert flat(handed) == list(range(size))
+            assert flat(yielded) == list(range(size))
 
     @given(sizes, batch_sizes, seeds, epochs)
-    def test_has_an_order_that_depends_on_seed_and_epoch_alone(
+    def test_the_order_depends_on_seed_and_epoch_alone(
         self, size: int, batch_size: int, seed: int, epoch: int
     ) -> None:
         used = numbered(size, batch_size, seed=seed)
         order(used, epoch + 1)
-        handed = order(used, epoch)
-        assert handed == order(numbered(size, batch_size, seed=seed), epoch)
+        yielded = order(used, epoch)
+        assert yielded == order(numbered(size, batch_size, seed=seed), epoch)
         if batch_size < size:
             one_each = numbered(size, 1, seed=seed)
-            assert flat(handed) == flat(order(one_each, epoch))
+            assert flat(yielded) == flat(order(one_each, epoch))
 
-    def test_has_another_order_for_another_seed_or_epoch(self) -> None:
+    def test_another_seed_or_epoch_gives_another_order(self) -> None:
         orders = [
             tuple(flat(order(numbered(50, seed=seed), epoch)))
             for seed in (0, 1, 2, 2**40)
@@ -74,32 +74,32 @@ class TestEpoch:
         assert len(set(orders)) == 16
         assert tuple(range(50)) not in orders
 
-    def test_is_shuffled_by_seed_0_in_batches_of_64_unless_told_otherwise(self) -> None:
+    def test_defaults_are_seed_0_batches_of_64_and_shuffling(self) -> None:
         batches = Batches(np.arange(100), np.arange(100) * 10)
         assert order(batches, 0) == order(numbered(100, 64, seed=0, shuffle=True), 0)
 
     @given(sizes, batch_sizes, st.integers(0, 45), st.booleans())
-    def test_may_start_at_a_later_batch_without_changing_the_rest(
+    def test_an_epoch_may_start_at_a_later_batch_without_changing_the_rest(
         self, size: int, batch_size: int, start: int, shuffle: bool
     ) -> None:
         batches = numbered(size, batch_size, seed=3, shuffle=shuffle)
         assert order(batches, 2, start) == order(batches, 2)[start:]
 
-    def test_leaves_the_global_generator_alone(self) -> None:
-        before: Any = np.random.get_state()  # noqa: NPY002  # this is what must not move
+    def test_shuffling_does_not_use_the_global_generator(self) -> None:
+        before: Any = np.random.get_state()  # noqa: NPY002  # it must not change
         order(numbered(50), 0)
         after: Any = np.random.get_state()  # noqa: NPY002
         assert (before[1] == after[1]).all()
         assert before[2:] == after[2:]
 
 
-class TestWhatIsHandedOut:
+class TestYieldedBatches:
     @pytest.mark.parametrize(
         "dtype", ["u1", "f4", "f8", "f2", "i8", "i4", "?", "c8", "U3", "O", ">f4", "M8[s]"]
     )
     @pytest.mark.parametrize("shuffle", [True, False])
     @pytest.mark.parametrize("shape", [(), (3,), (2, 1, 2)])
-    def test_has_the_dtype_and_shape_of_the_samples(
+    def test_batches_have_the_dtype_and_shape_of_the_samples(
         self, dtype: str, shuffle: bool, shape: tuple[int, ...]
     ) -> None:
         x = np.ones((7, *shape), np.uint8).astype(dtype)
@@ -113,18 +113,16 @@ class TestWhatIsHandedOut:
     @pytest.mark.parametrize(
         ("batch_size", "shuffle"), [(3, False), (7, True), (7, False), (9, True)]
     )
-    def test_is_a_read_only_view_of_what_stays_in_order(
-        self, batch_size: int, shuffle: bool
-    ) -> None:
+    def test_batches_in_order_are_read_only_views(self, batch_size: int, shuffle: bool) -> None:
         x, y = np.arange(14.0).reshape(7, 2), np.arange(7)
         for part_x, part_y in Batches(x, y, batch_size, shuffle=shuffle).epoch(0):
-            for part, whole in ((part_x, x), (part_y, y)):
-                assert np.shares_memory(part, whole)
+            for part, array in ((part_x, x), (part_y, y)):
+                assert np.shares_memory(part, array)
                 assert not part.flags.writeable
         assert x.flags.writeable
         assert y.flags.writeable
 
-    def test_is_a_copy_of_its_own_of_what_is_shuffled(self) -> None:
+    def test_shuffled_batches_are_copies(self) -> None:
         x, y = np.arange(7), np.arange(7)
         for part_x, part_y in Batches(x, y, 3).epoch(0):
             part_x[:], part_y[:] = 99, 99
@@ -155,7 +153,7 @@ def by_memmap(path: Path) -> Array:
 class TestMemoryMaps:
     @pytest.mark.parametrize("load", [by_load, by_memmap])
     @pytest.mark.parametrize("shuffle", [True, False])
-    def test_are_handed_out_as_plain_arrays_batch_by_batch(
+    def test_memory_maps_are_read_batch_by_batch_as_plain_arrays(
         self, load: Callable[[Path], Array], shuffle: bool, large: Path
     ) -> None:
         x = load(large)
@@ -163,20 +161,20 @@ class TestMemoryMaps:
         y = 10 * np.arange(SAMPLES)
         one_batch = 50 * FEATURES * 4
         tracemalloc.start()
-        seen = 0
+        count = 0
         for part_x, part_y in Batches(x, y, 50, shuffle=shuffle).epoch(0):
             assert type(part_x) is np.ndarray
             assert part_x.shape == (50, FEATURES)
             assert (10 * part_x[:, -1] == part_y).all()
-            seen += len(part_x)
+            count += len(part_x)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert seen == SAMPLES
-        # Of the 16 MB no more than this batch and the one before it, and the order.
+        assert count == SAMPLES
+        # Of the 16 MB, at most this batch, the one before it, and the order.
         assert peak < 2 * one_batch + 100_000
 
     @pytest.mark.parametrize("batch_size", [SAMPLES, SAMPLES + 1])
-    def test_as_one_batch_are_not_copied_at_all(self, batch_size: int, large: Path) -> None:
+    def test_a_memory_map_in_one_batch_is_not_copied(self, batch_size: int, large: Path) -> None:
         x = by_load(large)
         tracemalloc.start()
         ((part, _),) = Batches(x, np.arange(SAMPLES), batch_size).epoch(0)
@@ -193,11 +191,11 @@ def noise(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
 
 class TestTransform:
     def drawn(self, seed: int, epoch: int, start: int = 0, size: int = 12) -> list[list[float]]:
-        """What the transform drew for each batch."""
+        """The noise drawn by the transform for each batch."""
         batches = Batches(np.zeros(size), np.zeros(size), 3, seed=seed, transform=noise)
         return [x.tolist() for x, _ in batches.epoch(epoch, start)]
 
-    def test_gives_what_is_handed_out(self) -> None:
+    def test_batches_are_what_the_transform_returns(self) -> None:
         def swap(x: Array, y: Array, _rng: np.random.Generator) -> tuple[Array, Array]:
             return np.stack([y, x], axis=1), x
 
@@ -206,19 +204,21 @@ class TestTransform:
             assert both.tolist() == np.stack([y, x], axis=1).tolist()
             assert first.tolist() == x.tolist()
 
-    def test_may_change_the_number_of_samples_of_both(self) -> None:
+    def test_a_transform_may_change_the_number_of_samples(self) -> None:
         def twice(x: Array, y: Array, _rng: np.random.Generator) -> tuple[Array, Array]:
             return np.concatenate([x, x]), np.concatenate([y, y])
 
         assert [len(x) for x, _ in numbered(5, 2, transform=twice).epoch(0)] == [4, 4, 2]
 
     @given(seeds, epochs, st.integers(0, 4))
-    def test_draws_by_seed_epoch_and_batch_alone(self, seed: int, epoch: int, start: int) -> None:
+    def test_the_rng_of_a_transform_depends_on_seed_epoch_and_batch_alone(
+        self, seed: int, epoch: int, start: int
+    ) -> None:
         first = self.drawn(seed, epoch)
         assert self.drawn(seed, epoch, start) == first[start:]
         assert self.drawn(seed, epoch, size=9) == first[:3]
 
-    def test_draws_anew_for_each_seed_epoch_and_batch(self) -> None:
+    def test_the_rng_of_a_transform_differs_for_each_seed_epoch_and_batch(self) -> None:
         drawn = [
             tuple(batch)
             for seed in (0, 1, 2)
@@ -228,19 +228,19 @@ class TestTransform:
         assert len(set(drawn)) == 3 * 3 * 4
 
     @pytest.mark.parametrize("epoch", [0, 1])
-    def test_does_not_draw_what_the_order_was_drawn_from(self, epoch: int) -> None:
+    def test_the_rng_of_a_transform_is_not_that_of_the_order(self, epoch: int) -> None:
         orders = []
 
         def shuffle(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
             orders.append(rng.permutation(8).tolist())
             return x, y
 
-        handed = order(numbered(8, 4, seed=1, transform=shuffle), epoch)
-        assert flat(handed) not in orders
+        yielded = order(numbered(8, 4, seed=1, transform=shuffle), epoch)
+        assert flat(yielded) not in orders
         assert orders[0] != orders[1]
 
     @pytest.mark.parametrize("shuffle", [True, False])
-    def test_cannot_change_the_samples(self, shuffle: bool) -> None:
+    def test_a_transform_cannot_change_the_samples(self, shuffle: bool) -> None:
         def double(x: Array, y: Array, _rng: np.random.Generator) -> tuple[Array, Array]:
             x *= 2
             return x, y
@@ -254,7 +254,7 @@ class TestTransform:
         assert batches.x.tolist() == list(range(8))
 
     @pytest.mark.parametrize(
-        ("given", "came"),
+        ("returned", "got"),
         [
             (None, "NoneType"),
             (np.zeros(2), "(2,)"),
@@ -268,10 +268,12 @@ class TestTransform:
             ("xy", "str"),
         ],
     )
-    def test_that_gives_something_else_is_refused(self, given: Any, came: str) -> None:
-        batches = numbered(4, 2, transform=lambda _x, _y, _rng: given)
-        assert said(next, batches.epoch(0)) == (
-            f"Batches expects transform to return (x, y), two arrays of as many samples, got {came}"
+    def test_a_transform_that_returns_something_else_is_refused(
+        self, returned: Any, got: str
+    ) -> None:
+        batches = numbered(4, 2, transform=lambda _x, _y, _rng: returned)
+        assert error_of(next, batches.epoch(0)) == (
+            f"Batches expects transform to return (x, y), two arrays of the same length, got {got}"
         )
 
 
@@ -284,35 +286,37 @@ class TestRefusals:
             (
                 pd.DataFrame({"a": [1, 2]}),
                 np.zeros(2),
-                "x to be a NumPy array, got DataFrame; its .to_numpy() gives one",
+                "x to be a NumPy array, got DataFrame; use its .to_numpy()",
             ),
             (
                 np.zeros(2),
                 pd.Series([1, 2]),
-                "y to be a NumPy array, got Series; its .to_numpy() gives one",
+                "y to be a NumPy array, got Series; use its .to_numpy()",
             ),
-            (np.zeros(()), np.zeros(2), "x to have samples, got the shape ()"),
-            (np.zeros((0, 3)), np.zeros(0), "x to have samples, got the shape (0, 3)"),
-            (np.zeros(2), np.zeros(0), "y to have samples, got the shape (0,)"),
+            (np.zeros(()), np.zeros(2), "x to have samples, got shape ()"),
+            (np.zeros((0, 3)), np.zeros(0), "x to have samples, got shape (0, 3)"),
+            (np.zeros(2), np.zeros(0), "y to have samples, got shape (0,)"),
             (np.zeros((2, 3)), np.zeros(3), "x and y of the same number of samples, got 2 and 3"),
         ],
     )
-    def test_of_what_are_no_samples(self, x: Any, y: Any, sentence: str) -> None:
-        assert said(Batches, x, y) == f"Batches expects {sentence}"
+    def test_arguments_that_are_not_arrays_of_samples_are_refused(
+        self, x: Any, y: Any, sentence: str
+    ) -> None:
+        assert error_of(Batches, x, y) == f"Batches expects {sentence}"
 
     @pytest.mark.parametrize("batch_size", [0, -1, 2.0, None])
-    def test_of_a_batch_size_below_1(self, batch_size: Any) -> None:
-        assert said(numbered, 5, batch_size) == (
+    def test_a_batch_size_below_1_is_refused(self, batch_size: Any) -> None:
+        assert error_of(numbered, 5, batch_size) == (
             f"Batches expects batch_size to be a whole number >= 1, got {batch_size!r}"
         )
 
     @pytest.mark.parametrize("seed", [-1, 0.5, None])
-    def test_of_a_seed_below_0(self, seed: Any) -> None:
-        assert said(numbered, 5, seed=seed) == (
+    def test_a_seed_below_0_is_refused(self, seed: Any) -> None:
+        assert error_of(numbered, 5, seed=seed) == (
             f"Batches expects seed to be a whole number >= 0, got {seed!r}"
         )
 
 
-def test_len_and_repr_tell_the_size() -> None:
+def test_len_and_repr_show_the_size() -> None:
     assert [len(numbered(size)) for size in (1, 3, 4, 5, 8, 9)] == [1, 1, 1, 2, 2, 3]
     assert repr(numbered(9, seed=7)) == "Batches(9 samples, batch_size=4, seed=7)"

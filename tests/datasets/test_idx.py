@@ -26,7 +26,7 @@ def refused(path: Path, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_reads_raw_and_gzipped_files_whatever_their_name(
+def test_idx_files_are_read_raw_and_gzipped_under_any_name(
     tmp_path: Path, compress: type[bytes]
 ) -> None:
     path = tmp_path / "numbers"
@@ -34,17 +34,17 @@ def test_reads_raw_and_gzipped_files_whatever_their_name(
     array = read_idx(path, (None, 3, 4))
     assert array.dtype == np.uint8
     assert (array == ARRAY).all()
-    array[0] = 0  # the caller's, to write to
+    array[0] = 0  # it is writable
 
 
-def test_an_axis_may_have_no_entries(tmp_path: Path) -> None:
+def test_an_idx_file_may_have_an_empty_axis(tmp_path: Path) -> None:
     path = tmp_path / "none"
     path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 0]))
     assert read_idx(path, (None,)).shape == (0,)
 
 
 @pytest.mark.parametrize("length", range(len(WHOLE)))
-def test_refuses_every_truncation(tmp_path: Path, length: int) -> None:
+def test_every_truncation_of_an_idx_file_is_refused(tmp_path: Path, length: int) -> None:
     refused(tmp_path / "short", WHOLE[:length])
     zipped = gzip.compress(WHOLE)
     refused(tmp_path / "zipped and short", zipped[: len(zipped) * length // len(WHOLE)])
@@ -60,26 +60,28 @@ def test_refuses_every_truncation(tmp_path: Path, length: int) -> None:
         (b"\x01\0\x08\x03" + WHOLE[4:], "got 01000803"),
         (b"<html>", "got 3c68746d"),
         (WHOLE[:10], "expected 12 bytes of sizes, got 6"),
-        (WHOLE[:-1], "expected 24 bytes of entries, as the shape (2, 3, 4) says, got 23"),
-        (WHOLE + b"x", "expected 24 bytes of entries, as the shape (2, 3, 4) says, got more"),
+        (WHOLE[:-1], "expected 24 bytes of entries for the shape (2, 3, 4), got 23"),
+        (WHOLE + b"x", "expected 24 bytes of entries for the shape (2, 3, 4), got more"),
         (HEADER[:11] + b"\x05" + WHOLE[12:], "expected the shape (N, 3, 4), got (2, 5, 4)"),
         (gzip.compress(WHOLE)[:-1], "a readable IDX file, got EOFError"),
         (gzip.compress(WHOLE) + b"x", "a readable IDX file, got BadGzipFile"),
         (b"\x1f\x8b" + b"junk" * 9, "a readable IDX file, got BadGzipFile"),
     ],
 )
-def test_says_what_was_expected_and_what_came(tmp_path: Path, data: bytes, sentence: str) -> None:
+def test_errors_of_idx_files_say_what_was_expected_and_got(
+    tmp_path: Path, data: bytes, sentence: str
+) -> None:
     assert sentence in refused(tmp_path / "broken", data)
 
 
-def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    for path, came in ((tmp_path / "no", "FileNotFoundError"), (tmp_path, "IsADirectoryError")):
-        with pytest.raises(DatasetError, match=f"a readable IDX file, got {came}"):
+def test_a_missing_idx_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path, got in ((tmp_path / "no", "FileNotFoundError"), (tmp_path, "IsADirectoryError")):
+        with pytest.raises(DatasetError, match=f"a readable IDX file, got {got}"):
             read_idx(path, (None,))
 
 
 @given(st.integers(0, 8 * len(gzip.compress(WHOLE, mtime=0)) - 1))
-def test_a_flipped_bit_of_a_gzip_file_is_never_wrong_data(bit: int) -> None:
+def test_a_flipped_bit_in_a_gzipped_idx_file_never_gives_wrong_data(bit: int) -> None:
     data = bytearray(gzip.compress(WHOLE, mtime=0))
     data[bit // 8] ^= 1 << bit % 8
     import tempfile
@@ -91,15 +93,15 @@ def test_a_flipped_bit_of_a_gzip_file_is_never_wrong_data(bit: int) -> None:
             array = read_idx(path, (None, 3, 4))
         except DatasetError:
             return
-        assert (array == ARRAY).all()  # the flip was in a field that carries no data
+        assert (array == ARRAY).all()  # the bit is in a field without data
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_allocates_what_is_there_and_not_what_the_header_claims(
+def test_reading_an_idx_file_allocates_by_its_length_and_not_by_its_header(
     tmp_path: Path, zipped: bool
 ) -> None:
     claim = bytes([0, 0, 8, 3]) + b"\xff\xff\xff\xff" * 3 + bytes(3_000_000)
-    path = tmp_path / "boast"
+    path = tmp_path / "wrong sizes"
     path.write_bytes(gzip.compress(claim) if zipped else claim)
     tracemalloc.start()
     with pytest.raises(

@@ -32,7 +32,7 @@ def refused(path: Path) -> str:
     return str(error.value)
 
 
-def test_reads_label_and_pixels_in_reading_order(path: Path) -> None:
+def test_a_csv_row_is_read_as_label_and_pixels_in_row_order(path: Path) -> None:
     write(path, [["7", *(str(i % 256) for i in range(784))]])
     images, labels = read_kaggle(path)
     assert (images.dtype, images.shape) == (np.dtype(np.uint8), (1, 28, 28))
@@ -41,7 +41,7 @@ def test_reads_label_and_pixels_in_reading_order(path: Path) -> None:
     assert images[0, 27, 27] == 783 % 256
 
 
-def test_what_is_written_is_read_again_in_several_portions(
+def test_a_written_csv_file_is_read_back_in_several_chunks(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, labels = digits(11)
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_again_in_several_portions(
         (1, 1, "99999999999999999999999", "in column pixel0, got 99999999999999999999999 at row 2"),
     ],
 )
-def test_names_row_and_column_of_a_wrong_entry(
+def test_errors_name_row_and_column_of_a_wrong_entry(
     path: Path, row: int, column: int, entry: str, sentence: str
 ) -> None:
     lines = rows()
@@ -77,7 +77,9 @@ def test_names_row_and_column_of_a_wrong_entry(
     assert refused(path).endswith(sentence)
 
 
-def test_counts_rows_across_portions(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_numbers_in_errors_count_across_chunks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = rows(9)
     lines[7][5] = "300"
     write(path, lines)
@@ -85,7 +87,7 @@ def test_counts_rows_across_portions(path: Path, monkeypatch: pytest.MonkeyPatch
     assert refused(path).endswith("got 300 at row 8")
 
 
-def test_a_column_of_true_and_false_is_no_column_of_numbers(path: Path) -> None:
+def test_a_column_of_bools_is_refused(path: Path) -> None:
     lines = rows()
     for line in lines:
         line[1] = "True"
@@ -93,14 +95,14 @@ def test_a_column_of_true_and_false_is_no_column_of_numbers(path: Path) -> None:
     assert refused(path).endswith("in column pixel0, got True at row 1")
 
 
-def test_whole_floats_are_numbers_too(path: Path) -> None:
+def test_floats_that_are_whole_numbers_are_accepted(path: Path) -> None:
     lines = rows()
     lines[1][1] = "17.0"
     write(path, lines)
     assert read_kaggle(path)[0][1, 0, 0] == 17
 
 
-def test_refuses_other_columns(path: Path) -> None:
+def test_other_columns_are_refused(path: Path) -> None:
     sentence = "expected the columns label, pixel0, ..., pixel783, got "
     write(path, rows(), ["digit", *COLUMNS[1:]])
     assert sentence + "785: digit, pixel0, pixel1, ..." in refused(path)
@@ -110,7 +112,7 @@ def test_refuses_other_columns(path: Path) -> None:
     assert sentence + "784: pixel0, pixel1, pixel2, ..." in refused(path)
 
 
-def test_refuses_rows_longer_than_the_header(path: Path) -> None:
+def test_rows_longer_than_the_header_are_refused(path: Path) -> None:
     write(path, [[*line, "0"] for line in rows()])
     assert "a readable CSV file, got ParserWarning" in refused(path)
     lines = rows()
@@ -119,7 +121,7 @@ def test_refuses_rows_longer_than_the_header(path: Path) -> None:
     assert "a readable CSV file, got ParserError" in refused(path)
 
 
-def test_refuses_what_is_no_csv(path: Path) -> None:
+def test_files_that_are_no_csv_are_refused(path: Path) -> None:
     path.write_bytes(b"")
     assert "a readable CSV file, got EmptyDataError" in refused(path)
     path.write_bytes(b"\xff\xfe\x00label")
@@ -128,7 +130,7 @@ def test_refuses_what_is_no_csv(path: Path) -> None:
     assert "a readable CSV file, got FileNotFoundError" in refused(path)
 
 
-def test_without_pandas_the_error_names_the_extra(
+def test_without_pandas_the_error_names_the_extra_to_install(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
@@ -136,22 +138,22 @@ def test_without_pandas_the_error_names_the_extra(
         read_kaggle(path)
 
 
-@pytest.mark.parametrize(("n", "held_out"), [(7, 1), (13, 1), (14, 2), (70, 10)])
-def test_the_last_seventh_is_held_out(path: Path, n: int, held_out: int) -> None:
+@pytest.mark.parametrize(("n", "test_rows"), [(7, 1), (13, 1), (14, 2), (70, 10)])
+def test_the_last_seventh_of_a_csv_file_is_the_test_set(path: Path, n: int, test_rows: int) -> None:
     images, labels = digits(n)
     write_kaggle(path, images, labels)
     train, test = load_mnist(path)
-    assert len(test.images) == len(test.labels) == held_out
-    assert (train.images == images[:-held_out]).all()
-    assert (train.labels == labels[:-held_out]).all()
-    assert (test.images == images[-held_out:]).all()
-    assert (test.labels == labels[-held_out:]).all()
+    assert len(test.images) == len(test.labels) == test_rows
+    assert (train.images == images[:-test_rows]).all()
+    assert (train.labels == labels[:-test_rows]).all()
+    assert (test.images == images[-test_rows:]).all()
+    assert (test.labels == labels[-test_rows:]).all()
 
 
 @pytest.mark.parametrize("n", [0, 1, 6])
-def test_fewer_rows_than_seven_cannot_be_split(path: Path, n: int) -> None:
+def test_a_csv_file_with_fewer_than_seven_rows_is_refused(path: Path, n: int) -> None:
     write_kaggle(path, *digits(n))
     with pytest.raises(
-        DatasetError, match=rf"at least 7 rows, the last seventh to test on, got {n}$"
+        DatasetError, match=rf"at least 7 rows, the last seventh for testing, got {n}$"
     ):
         load_mnist(str(path))

@@ -8,14 +8,14 @@ from idx_files import IMAGES, LABELS, digits, idx_bytes, write_folder
 from tinynet.datasets import DatasetError, Digits, load_mnist
 
 
-def test_the_shipped_mnist_is_the_real_one() -> None:
+def test_the_included_mnist_has_the_published_statistics() -> None:
     train, test = load_mnist()
     for part, n in ((train, 60_000), (test, 10_000)):
         assert part.images.shape == (n, 28, 28)
         assert part.images.dtype == np.uint8
         assert part.labels.shape == (n,)
         assert part.labels.dtype == np.int64
-    # Class counts as published; first labels as everybody knows them.
+    # The published class counts, and the well-known first labels.
     published = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(train.labels).tolist() == published
     assert np.bincount(test.labels).tolist() == [
@@ -38,7 +38,9 @@ def test_the_shipped_mnist_is_the_real_one() -> None:
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("mark", ["-", "."])
 @pytest.mark.parametrize("kind", [str, Path])
-def test_reads_a_folder(tmp_path: Path, zipped: bool, mark: str, kind: type) -> None:
+def test_mnist_is_read_from_a_folder_of_idx_files(
+    tmp_path: Path, zipped: bool, mark: str, kind: type
+) -> None:
     train, test = load_mnist(kind(write_folder(tmp_path, zipped=zipped, mark=mark)))
     for part, n in ((train, 12), (test, 4)):
         images, labels = digits(n, seed=n)
@@ -51,7 +53,7 @@ def test_reads_a_folder(tmp_path: Path, zipped: bool, mark: str, kind: type) -> 
 
 @pytest.mark.parametrize("missing", [IMAGES, LABELS])
 @pytest.mark.parametrize("part", ["train", "t10k"])
-def test_names_every_name_that_a_missing_file_may_have(
+def test_the_error_for_a_missing_file_lists_its_possible_names(
     tmp_path: Path, part: str, missing: str
 ) -> None:
     (write_folder(tmp_path) / f"{part}-{missing}.gz").unlink()
@@ -74,7 +76,7 @@ def test_names_every_name_that_a_missing_file_may_have(
         (IMAGES, np.zeros((0, 28, 28)), "expected at least one image, got none"),
     ],
 )
-def test_refuses_a_folder_that_does_not_fit_together(
+def test_a_folder_of_inconsistent_idx_files_is_refused(
     tmp_path: Path, name: str, array: np.ndarray, sentence: str
 ) -> None:
     write_folder(tmp_path)
@@ -86,7 +88,7 @@ def test_refuses_a_folder_that_does_not_fit_together(
     assert sentence in str(error.value)
 
 
-def test_refuses_another_source(tmp_path: Path) -> None:
+def test_another_kind_of_source_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "digits.txt"
     expected = "expected a folder of IDX files or a .csv file, got"
     with pytest.raises(DatasetError, match=rf"{expected} nothing there$"):
@@ -96,5 +98,5 @@ def test_refuses_another_source(tmp_path: Path) -> None:
         load_mnist(text)
 
 
-def test_repr_tells_shapes_and_no_pixels() -> None:
+def test_repr_of_digits_shows_shapes() -> None:
     assert repr(Digits(*digits(3))) == "Digits(images=(3, 28, 28), labels=(3,))"

@@ -1,6 +1,7 @@
-"""What is put back before each forward."""
+"""What is saved and restored before each forward: state and generators."""
 
 import contextlib
+import pickle
 import random
 from typing import Any
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 
 from tinynet import Array, Dense, Layer
-from tinynet.gradcheck.layer_under_test import GlobalGenerators, State
+from tinynet.gradcheck.layer_under_test import (
+    LayerState,
+    generators_restored,
+    global_generators,
+)
 
 
 class Keeper(Layer):
-    """Keeps things of every kind, and changes them all in forward."""
+    """Has attributes of every kind, and changes them all in forward."""
 
     def __init__(self) -> None:
         self.array = np.zeros(3)
@@ -74,9 +79,9 @@ class Counter(Layer):
         return dy.copy()
 
 
-def test_all_that_a_layer_keeps_is_put_back() -> None:
+def test_attributes_of_every_kind_are_restored() -> None:
     layer, x = Keeper(), np.zeros(3)
-    state = State(layer, (x,))
+    state = LayerState(layer, (x,))
     first = layer(x)
     for _ in range(2):
         state.restore()
@@ -95,7 +100,7 @@ MODULE_WIDE = np.random.default_rng(7)
 
 
 class Drawing(Layer):
-    """Draws from a generator of its module, and by a helper that is called."""
+    """Draws from a generator of its module, and from one of a callable helper."""
 
     def __init__(self) -> None:
         self.drop = Calls()
@@ -117,24 +122,24 @@ class Calls:
         return float(self.rng.random())
 
 
-def test_generators_are_found_in_helpers_and_in_the_module() -> None:
+def test_generators_of_helpers_and_of_the_module_are_restored() -> None:
     layer, x = Drawing(), np.zeros(3)
     before = MODULE_WIDE.bit_generator.state
-    state = State(layer, (x,))
+    state = LayerState(layer, (x,))
     first = layer(x)
     state.restore()
     assert (layer(x) == first).all()
     state.restore()
-    with GlobalGenerators.kept(layer):
+    with generators_restored(layer):
         layer(x)
     assert MODULE_WIDE.bit_generator.state == before
 
 
-def test_x_and_parameters_are_left_alone_also_behind_a_view() -> None:
+def test_x_and_parameters_are_not_restored_even_behind_a_view() -> None:
     layer, x = Counter(), np.zeros((2, 3))
     dense = layer.dense = Dense(2, 2, rng=0)
     layer.views = [x.T, dense.weight.value.T]
-    state = State(layer, (x,))
+    state = LayerState(layer, (x,))
     x += 1
     dense.weight.value[...] = 5
     state.restore()
@@ -142,40 +147,54 @@ def test_x_and_parameters_are_left_alone_also_behind_a_view() -> None:
     assert (dense.weight.value == 5).all()
 
 
-def test_a_read_only_array_needs_no_putting_back() -> None:
+def test_scratch_memory_and_a_pending_backward_are_not_copied() -> None:
+    layer, x = Dense(2, 2, rng=0), np.zeros((2, 2))
+    layer(x)
+    scratch = layer.scratch("sum", (3,), np.float64)
+    scratch[...] = 1
+    state = LayerState(layer, ())
+    scratch[...] = 2
+    x += 1
+    state.restore()
+    assert scratch.tolist() == [2, 2, 2]
+    assert (x == 1).all()
+
+
+def test_a_read_only_array_is_not_restored() -> None:
     layer = Counter()
     layer.table = np.zeros(3)
     layer.table.setflags(write=False)
-    State(layer, ()).restore()
+    LayerState(layer, ()).restore()
 
 
-def test_what_holds_itself_is_no_trouble() -> None:
+def test_a_helper_that_refers_to_itself_is_restored() -> None:
     layer, helper = Counter(), Helper()
     helper.itself = helper
     layer.helper = helper
-    state = State(layer, ())
+    state = LayerState(layer, ())
     helper.step()
     state.restore()
     assert helper.steps == 0
 
 
-def test_positions_move_with_the_generators_of_the_layer() -> None:
+@pytest.mark.parametrize("name", ["generator", "legacy", "pythons"])
+def test_generator_states_change_with_every_draw(name: str) -> None:
     layer = Keeper()
-    state = State(layer, ())
-    before = state.positions()
-    assert state.positions() == before
-    layer.generator.random()
-    assert state.positions() != before
+    state = LayerState(layer, ())
+    before = state.generator_states()
+    assert state.generator_states() == before
+    getattr(layer, name).bytes(1) if name == "legacy" else getattr(layer, name).random()
+    assert state.generator_states() != before
 
 
 @pytest.mark.parametrize("draw", [random.random, np.random.rand, np.random.standard_normal])
-def test_global_generators_are_watched_and_kept(draw: Any) -> None:
-    before = GlobalGenerators.position()
-    with GlobalGenerators.kept(Counter()):
+def test_global_generators_are_restored_after_the_block(draw: Any) -> None:
+    before = pickle.dumps(global_generators())
+    with generators_restored(Counter()):
         draw()
-        assert GlobalGenerators.position() != before
-    assert GlobalGenerators.position() == before
-    with contextlib.suppress(ZeroDivisionError), GlobalGenerators.kept(Counter()):
+        assert pickle.dumps(global_generators()) != before
+    assert pickle.dumps(global_generators()) == before
+    with contextlib.suppress(ZeroDivisionError), generators_restored(Counter()):
         draw()
         raise ZeroDivisionError
-    assert GlobalGenerators.position() == before
+    assert pickle.dumps(global_generators()) == before

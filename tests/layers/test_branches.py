@@ -23,13 +23,15 @@ from tinynet import (
     Sum,
     check_gradients,
 )
-from tinynet.testing import check_layer, floats, sizes
+from tinynet.testing import check_layer, floats
 
-widths = st.lists(sizes, min_size=1, max_size=3)
+small = st.integers(1, 3)
+widths = st.lists(small, min_size=1, max_size=3)
+rows = st.tuples(small, small)
 
 
 def summed(features: int, count: int) -> Layer:
-    return Sum([[Dense(features, 3, rng=seed), ReLU()] for seed in range(count)])
+    return Sum([[Dense(features, 2, rng=seed), ReLU()] for seed in range(count)])
 
 
 def concatenated(features: int, outputs: list[int], axis: int = 1) -> Layer:
@@ -48,35 +50,51 @@ def parallel(outputs: list[int]) -> Layer:
 
 
 def residual(features: int, shortcut: bool, nested: bool) -> Layer:
-    way = Dense(features, features, rng=5) if shortcut else None
-    body: list[Layer] = [Dense(features, 3, rng=0), ReLU(), Dense(3, features, rng=1)]
-    return Residual([Residual(body)] if nested else body, way)
+    projection = Dense(features, features, rng=5) if shortcut else None
+    body: list[Layer] = [Dense(features, 2, rng=0), ReLU(), Dense(2, features, rng=1)]
+    return Residual([Residual(body)] if nested else body, projection)
+
+
+# What can be wrong with a container is wrong for nearly every x: few examples are enough.
+few = 0.4
 
 
 @pytest.mark.gradients
 class TestGradients:
-    def test_sum(self) -> None:
-        check_layer(summed, ("N", "features"), count=sizes)
+    def test_gradients_of_a_sum_of_branches_are_those_of_finite_differences(self) -> None:
+        check_layer(summed, ("N", "features"), count=small, examples=few)
 
-    def test_concatenate(self) -> None:
-        check_layer(concatenated, ("N", "features"), outputs=widths)
-
-    def test_concatenate_along_another_axis(self) -> None:
-        check_layer(concatenated, ("N", 2, "features"), outputs=widths, axis=st.just(-1))
+    @pytest.mark.parametrize(
+        ("shape", "axis"), [(("N", "features"), 1), (("N", 2, "features"), -1)]
+    )
+    def test_gradients_of_concatenated_branches_are_those_of_finite_differences(
+        self, shape: tuple[Any, ...], axis: int
+    ) -> None:
+        check_layer(concatenated, shape, outputs=widths, axis=axis, examples=few)
 
     @pytest.mark.parametrize("outputs", [[2], [1, 3], [2, 1, 2]])
-    def test_parallel(self, outputs: list[int]) -> None:
+    def test_gradients_of_parallel_branches_are_those_of_finite_differences(
+        self, outputs: list[int]
+    ) -> None:
         features = sum(range(1, len(outputs) + 1))
-        check_layer(parallel, ("N", features), outputs=st.just(outputs))
+        check_layer(parallel, ("N", features), outputs=st.just(outputs), examples=few / 2)
 
-    def test_residual(self) -> None:
-        check_layer(residual, ("N", "features"), shortcut=st.booleans(), nested=st.booleans())
-
-    def test_parallel_along_time(self) -> None:
+    def test_gradients_of_parallel_branches_along_time_are_those_of_finite_differences(
+        self,
+    ) -> None:
         def halves(features: int) -> Layer:
             return Parallel([Dense(features, features, rng=0), ReLU()], axis=-2)
 
-        check_layer(halves, ("N", 4, "features"))
+        check_layer(halves, ("N", 4, "features"), examples=few)
+
+    def test_gradients_of_a_residual_block_are_those_of_finite_differences(self) -> None:
+        check_layer(
+            residual,
+            ("N", "features"),
+            shortcut=st.booleans(),
+            nested=st.booleans(),
+            examples=few,
+        )
 
 
 def dense(layer: Dense, row: list[float]) -> list[float]:
@@ -87,10 +105,10 @@ def dense(layer: Dense, row: list[float]) -> list[float]:
 
 
 @given(floats((2, 3), np.float64, bound=3))
-def test_forward_is_the_formula(x: Array) -> None:
+def test_branches_are_summed_concatenated_or_added_to_x(x: Array) -> None:
     layers = [Dense(3, 3, rng=seed).astype(np.float64) for seed in range(2)]
     first, second = layers
-    wanted: dict[Layer, Any] = {
+    formulas: dict[Layer, Any] = {
         Sum(layers): lambda row: [
             a + b for a, b in zip(dense(first, row), dense(second, row), strict=True)
         ],
@@ -100,17 +118,17 @@ def test_forward_is_the_formula(x: Array) -> None:
             a + b for a, b in zip(dense(first, row), dense(second, row), strict=True)
         ],
     }
-    for layer, formula in wanted.items():
+    for layer, formula in formulas.items():
         np.testing.assert_allclose(layer(x), [formula(row) for row in x.tolist()], atol=1e-12)
     part = Dense(1, 2, rng=0).astype(np.float64)
     rest = Dense(2, 3, rng=1).astype(np.float64)
-    parted = Parallel([part, rest], sizes=[1, 2])
+    parallel_branches = Parallel([part, rest], sizes=[1, 2])
     rows = [[*dense(part, row[:1]), *dense(rest, row[1:])] for row in x.tolist()]
-    np.testing.assert_allclose(parted(x), rows, atol=1e-12)
+    np.testing.assert_allclose(parallel_branches(x), rows, atol=1e-12)
 
 
-class TestWhatIsInside:
-    def test_parameters_are_named_by_branch(self) -> None:
+class TestContents:
+    def test_parameters_of_branches_are_named_by_branch(self) -> None:
         assert [
             name for name, _ in Sum([Dense(1, 1), [Dense(1, 1, bias=False)]]).named_parameters()
         ] == [
@@ -124,12 +142,12 @@ class TestWhatIsInside:
             "shortcut.weight",
         ]
 
-    def test_a_layer_stands_in_one_branch_only(self) -> None:
+    def test_one_layer_object_in_two_branches_is_refused(self) -> None:
         relu = ReLU()
         with pytest.raises(InputError, match=r"at branches\.0 and again at branches\.1"):
             Sum([relu, relu])
 
-    def test_repr_is_the_expression(self) -> None:
+    def test_repr_of_branches_is_their_constructor_call(self) -> None:
         assert repr(Sum([ReLU(), [Flatten()]])) == "Sum([ReLU(), Sequential([Flatten()])])"
         assert repr(Concatenate([ReLU()])) == "Concatenate([ReLU()])"
         assert repr(Concatenate([ReLU()], axis=-1)) == "Concatenate([ReLU()], axis=-1)"
@@ -138,7 +156,7 @@ class TestWhatIsInside:
         assert repr(Residual(ReLU())) == "Residual(ReLU())"
         assert repr(Residual(ReLU(), Rescale(2))) == "Residual(ReLU(), shortcut=Rescale(2))"
 
-    def test_chains_and_branches_nest(self) -> None:
+    def test_sequences_and_branches_can_be_nested(self) -> None:
         inception = Concatenate(
             [Dense(4, 2), [Dense(4, 3), ReLU(), Dense(3, 5)], Sum([Dense(4, 1)])]
         )
@@ -150,7 +168,9 @@ class TestIntegers:
     BYTES = np.arange(8, dtype=np.uint8).reshape(2, 4)
 
     @pytest.mark.parametrize("join", [Sum, Concatenate, Parallel])
-    def test_have_no_gradient_but_the_parameters_do(self, join: Any) -> None:
+    def test_branches_on_integers_return_no_dx_and_write_parameter_gradients(
+        self, join: Any
+    ) -> None:
         width = 2 if join is Parallel else 4
         branches = [[Rescale(1 / 255), Dense(width, 3, rng=seed)] for seed in range(2)]
         layer = join(branches)
@@ -164,8 +184,8 @@ class TestIntegers:
             np.testing.assert_array_equal(parameter.grad, grad)
 
     @pytest.mark.parametrize("join", [Sum, Concatenate, Residual])
-    def test_the_first_layers_are_spared_their_dx(self, join: Any) -> None:
-        spared = []
+    def test_backward_parameters_of_branches_computes_no_dx(self, join: Any) -> None:
+        called = []
 
         class Spy(Layer):
             def forward(self, x: Array) -> Array:
@@ -177,17 +197,17 @@ class TestIntegers:
 
             def backward_parameters(self, dy: Array) -> None:
                 self.saved_for_backward(dy)
-                spared.append(dy.shape)
+                called.append(dy.shape)
 
         layer = join(Spy(), Spy()) if join is Residual else join([Spy(), Spy()])
         y = layer(np.ones((2, 3)))
         layer.backward_parameters(y)
-        assert spared == [(2, 3)] * 2
+        assert called == [(2, 3)] * 2
 
 
-class TestRefusals:
+class TestErrors:
     @pytest.mark.parametrize("kind", [Sum, Concatenate, Parallel])
-    def test_what_is_no_list_of_branches(self, kind: Any) -> None:
+    def test_branches_refuse_other_values_than_a_list_of_layers(self, kind: Any) -> None:
         name = kind.__name__
         for wrong, sentence in (
             (ReLU(), "a list of branches, got ReLU()"),
@@ -200,18 +220,18 @@ class TestRefusals:
                 kind(wrong)
             assert str(error.value) == f"{name} expects {sentence}"
 
-    def test_a_residual_of_no_layers(self) -> None:
+    def test_residual_refuses_a_body_that_is_no_layer_or_empty(self) -> None:
         with pytest.raises(InputError, match=r"^Residual expects a layer or a list of layers, got"):
             Residual(abs)  # type: ignore[arg-type]  # that is the point
         with pytest.raises(InputError, match=r"^Sequential expects at least one layer"):
             Residual([])
 
     @pytest.mark.parametrize("kind", [Concatenate, Parallel])
-    def test_the_axis_of_the_batch(self, kind: Any) -> None:
+    def test_branches_refuse_the_batch_axis(self, kind: Any) -> None:
         with pytest.raises(InputError, match=rf"^{kind.__name__} expects an axis of a sample, got"):
             kind([ReLU()], axis=0)
 
-    def test_the_axis_of_the_batch_counted_from_the_end(self) -> None:
+    def test_branches_refuse_an_axis_that_a_sample_does_not_have(self) -> None:
         x = np.ones((2, 4), np.float32)
         with pytest.raises(
             InputError, match=r"a sample has axis -2, got samples of shape \(3,\), \(3,\)$"
@@ -224,7 +244,7 @@ class TestRefusals:
         ):
             Parallel([ReLU(), ReLU()], axis=-2)(x)
 
-    def test_branches_that_do_not_meet(self) -> None:
+    def test_branches_refuse_outputs_of_shapes_that_do_not_fit(self) -> None:
         x = np.ones((2, 4), np.float32)
         with pytest.raises(
             InputError, match=r"branches of one output shape, got samples of shape \(3,\), \(1,\)$"
@@ -239,14 +259,14 @@ class TestRefusals:
         assert str(error.value) == (
             "Residual(Sequential([Dense(4, 3)])) expects its body to give samples of shape "
             "(4,), got samples of shape (3,); a shortcut, such as a Dense or a 1x1 Conv2D, "
-            "brings x there"
+            "gives x the shape of y"
         )
         with pytest.raises(
             InputError, match=r"give samples of shape \(2,\), got samples of shape \(3,\)$"
         ):
             Residual(Dense(4, 3), Dense(4, 2))(x)
 
-    def test_parts_that_are_not_there(self) -> None:
+    def test_parallel_refuses_sizes_that_do_not_fit_branches_or_x(self) -> None:
         x = np.ones((2, 5), np.float32)
         with pytest.raises(
             InputError, match=r"^Parallel expects a size for each of 1 branches, got"
@@ -267,7 +287,7 @@ class TestRefusals:
         ):
             Parallel([ReLU(), ReLU()], axis=2)(x)
 
-    def test_errors_say_on_which_way(self) -> None:
+    def test_an_error_from_a_branch_names_its_position(self) -> None:
         model = Sequential([ReLU(), Sum([Dense(4, 2), [ReLU(), Dense(5, 2)]])])
         with pytest.raises(InputError) as error:
             model(np.ones((8, 4)))
@@ -305,24 +325,26 @@ def sine() -> Layer:
 
 
 @pytest.mark.gradients
-def test_gradients() -> None:
-    check_layer(sine, ("N", ...), x=lambda shape: floats(shape, bound=3))
+def test_gradients_of_a_lambda_are_those_of_finite_differences() -> None:
+    check_layer(sine, ("N", ...), x=lambda shape: floats(shape, bound=3), examples=few)
 
 
-def test_a_wrong_derivative_is_found() -> None:
+def test_check_gradients_finds_a_wrong_derivative_of_a_lambda() -> None:
     wrong = Lambda(np.sin, lambda dy, x: dy * np.sin(x))
-    with pytest.raises(GradientCheckError, match=r"^Lambda\(sin\): gradient of x at index"):
+    with pytest.raises(
+        GradientCheckError, match=r"^Lambda\(sin, <lambda>\): gradient of x at index"
+    ):
         check_gradients(wrong, np.array([[0.5, -2.0]]))
 
 
-def test_forward_and_backward_are_the_two_functions() -> None:
+def test_forward_and_backward_of_a_lambda_are_its_two_functions() -> None:
     layer = Lambda(lambda x: x**2, lambda dy, x: dy * 2 * x)
     assert layer(np.array([[1.0, -3.0]])).tolist() == [[1, 9]]
     assert layer.backward(np.array([[1.0, 10.0]])).tolist() == [[2, -60]]
 
 
 @pytest.mark.parametrize("change", [lambda x: x, lambda x: x[:, ::-1], lambda x: x[:, :1]])
-def test_what_shares_memory_with_x_is_copied(change: object) -> None:
+def test_lambda_copies_results_that_share_memory_with_x(change: object) -> None:
     layer = Lambda(change, lambda dy, x: dy if dy.shape == x.shape else x)  # type: ignore[arg-type]  # any function
     x = np.ones((2, 3))
     y = layer(x)
@@ -332,7 +354,7 @@ def test_what_shares_memory_with_x_is_copied(change: object) -> None:
     assert not any(np.shares_memory(dx, given) for given in (x, dy))
 
 
-def test_the_float_dtype_of_x_is_kept() -> None:
+def test_lambda_keeps_the_float_dtype_of_x() -> None:
     layer = Lambda(lambda x: x.astype(np.float64) * 2, lambda dy, _: dy.astype(np.float64) * 2)
     y = layer(np.ones((1, 2), np.float32))
     assert y.dtype == layer.backward(y).dtype == np.float32
@@ -340,14 +362,14 @@ def test_the_float_dtype_of_x_is_kept() -> None:
     assert integers(np.ones((1, 2), np.int32)).dtype == np.int32
 
 
-def test_refuses_what_is_no_function() -> None:
+def test_lambda_refuses_arguments_that_are_no_functions() -> None:
     with pytest.raises(InputError, match=r"^Lambda expects its function to be a function, got 3$"):
         Lambda(3, cosine_slope)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(InputError, match=r"^Lambda expects its derivative to be a function, got"):
         Lambda(np.sin, None)  # type: ignore[arg-type]  # that is the point
 
 
-def test_refuses_what_the_functions_should_not_return() -> None:
+def test_lambda_refuses_results_of_a_wrong_type_or_shape() -> None:
     x = np.ones((2, 3))
     with pytest.raises(InputError, match=r"expects arrays from its functions, got 6\.0$"):
         Lambda(lambda x: float(x.sum()), cosine_slope)(x)  # type: ignore[arg-type,return-value]  # that is the point
@@ -360,5 +382,5 @@ def test_refuses_what_the_functions_should_not_return() -> None:
         layer.backward(layer(x))
 
 
-def test_repr() -> None:
-    assert repr(sine()) == "Lambda(sin)"
+def test_repr_of_a_lambda_names_its_functions() -> None:
+    assert repr(sine()) == "Lambda(sin, cosine_slope)"

@@ -8,28 +8,30 @@ from hypothesis import strategies as st
 
 from tinynet import Array, Conv2D, InputError, ReLU
 from tinynet.layers import conv2d
-from tinynet.layers.conv2d import Pair, Window, batch_last, pair
+from tinynet.layers.conv2d import Pair, Window, batch_first, batch_last, pair
 
 
 @pytest.mark.parametrize("entries", [1, 500, 1000, 2000])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("dilation", [1, 2])
-def test_results_do_not_depend_on_how_much_is_written_out_at_a_time(
+def test_convolution_does_not_depend_on_how_much_is_unfolded_at_a_time(
     monkeypatch: pytest.MonkeyPatch, entries: int, stride: int, dilation: int
 ) -> None:
     layer = Conv2D(2, 3, 3, stride=stride, padding=1, dilation=dilation, rng=0).astype(np.float64)
     x = np.random.default_rng(0).standard_normal((4, 2, 11, 6))
     results = []
     for limit in (2**20, entries):
-        monkeypatch.setattr(conv2d, "ENTRIES", limit)
+        monkeypatch.setattr(conv2d, "UNFOLD_ENTRIES", limit)
         y = layer(x)
         layer.backward_parameters(y)
         results.append((y, layer.weight.grad))
-    for got, wanted in zip(*results, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_no_more_is_written_out_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolution_unfolds_no_more_entries_at_a_time_than_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shapes: list[tuple[int, ...]] = []
 
     def spy(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -39,21 +41,21 @@ def test_no_more_is_written_out_than_the_limit(monkeypatch: pytest.MonkeyPatch) 
     layer = Conv2D(2, 3, 3, bias=False, rng=0)
     monkeypatch.setattr(np, "empty", spy)
     layer(np.zeros((4, 2, 12, 6)))
-    monkeypatch.setattr(conv2d, "ENTRIES", 1000)
+    monkeypatch.setattr(conv2d, "UNFOLD_ENTRIES", 1000)
     layer(np.zeros((4, 2, 12, 6)))
-    # One image row is 2 channels, 3 columns of the kernel, 4 stops and 4 samples: 96 entries.
-    written = [shape for shape in shapes if len(shape) == 6]
-    assert written == [(1, 12, 2, 3, 4, 4), (1, 10, 2, 3, 4, 4)]
+    # One image row is 2 channels, 3 kernel columns, 4 output columns and 4 samples: 96 entries.
+    blocks = [shape for shape in shapes if len(shape) == 6]
+    assert blocks == [(1, 12, 2, 3, 4, 4), (1, 10, 2, 3, 4, 4)]
 
 
 @pytest.mark.parametrize("kernel", [(4, 3), (3, 4)])
 @pytest.mark.parametrize("stride", [1, 2, (3, 1)])
 @pytest.mark.parametrize("dilation", [1, 2, (1, 3)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_forward_and_both_gradients_are_one_sum(
+def test_forward_and_both_gradients_of_a_convolution_are_sums_of_the_same_terms(
     kernel: Any, stride: Any, dilation: Any, groups: int
 ) -> None:
-    # Σ W · x · dy over all pairs, put together by y, by dx and by dW: exact for whole numbers.
+    # Σ W · x · dy over all terms, grouped by y, by dx and by dW: exact for whole numbers.
     rng = np.random.default_rng(0)
     layer = Conv2D(
         4,
@@ -74,7 +76,7 @@ def test_forward_and_both_gradients_are_one_sum(
     assert (y * dy).sum() == (x * dx).sum() == (layer.weight.value * layer.weight.grad).sum() != 0
 
 
-def test_the_layout_passes_on_without_a_copy() -> None:
+def test_convolution_and_relu_keep_the_batch_last_layout_without_a_copy() -> None:
     layer = Conv2D(2, 3, 3, padding=1, rng=0)
     y = ReLU()(layer(np.ones((4, 2, 5, 6), np.float32)))
     assert np.shares_memory(batch_last(y), y)
@@ -84,30 +86,36 @@ def test_the_layout_passes_on_without_a_copy() -> None:
 numbers = st.integers(1, 4)
 pairs = st.tuples(numbers, numbers)
 sides = st.tuples(st.integers(0, 3), st.integers(0, 3))
-windows = st.builds(Window, pairs, pairs, pairs, st.tuples(sides, sides))
+windows = st.builds(Window, pairs, pairs, st.tuples(sides, sides), pairs)
 sizes = st.tuples(st.integers(0, 12), st.integers(0, 12))
 
 
-def stops_along(size: int, window: Window, axis: int) -> list[list[int]]:
-    """What the kernel meets of the padded image at each stop, found by moving it until it ends."""
-    kernel, stride, gap = window.kernel[axis], window.stride[axis], window.dilation[axis]
-    before, behind = window.padding[axis]
-    found: list[list[int]] = []
-    start = 0
-    while True:
-        met = [start + gap * entry for entry in range(kernel)]
-        if met[-1] >= before + size + behind:
-            return found
-        found.append(met)
-        start += stride
+def positions(size: int, window: Window, axis: int) -> int:
+    """The number of output positions along an axis, counted by sliding the kernel to the end."""
+    kernel, stride, gap = window.kernel_size[axis], window.stride[axis], window.dilation[axis]
+    before, after = window.padding[axis]
+    count = 0
+    while count * stride + gap * (kernel - 1) < before + size + after:
+        count += 1
+    return count
 
 
 @given(windows, sizes)
-def test_stops_are_counted_as_by_moving_the_kernel(window: Window, size: Pair) -> None:
-    found = window.stops(size)
+def test_output_size_is_the_number_of_positions_of_the_kernel(window: Window, size: Pair) -> None:
+    output_size = window.output_size(size)
     for axis in (0, 1):
-        # Where it never fits, any number below 1 says so.
-        assert max(found[axis], 0) == len(stops_along(size[axis], window, axis))
+        # Where the kernel does not fit, any number below 1 will do.
+        assert max(output_size[axis], 0) == positions(size[axis], window, axis)
+
+
+@given(windows, pairs)
+def test_input_size_is_that_of_the_smallest_image_with_an_output_size(
+    window: Window, output_size: Pair
+) -> None:
+    rows, columns = window.input_size(output_size)
+    assert window.output_size((rows, columns)) == output_size
+    fewer = window.output_size((rows - 1, columns - 1))
+    assert fewer == (output_size[0] - 1, output_size[1] - 1)
 
 
 NO_PADDING = ((0, 0), (0, 0))
@@ -116,47 +124,47 @@ NO_PADDING = ((0, 0), (0, 0))
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"kernel_size": 3}, Window((3, 3), (1, 1), (1, 1), NO_PADDING)),
+        ({"kernel_size": 3}, Window((3, 3), (1, 1), NO_PADDING, (1, 1))),
         (
             {"kernel_size": (3, 2), "stride": (2, 1), "dilation": (1, 4), "padding": (1, 0)},
-            Window((3, 2), (2, 1), (1, 4), ((1, 1), (0, 0))),
+            Window((3, 2), (2, 1), ((1, 1), (0, 0)), (1, 4)),
         ),
         (
             {"kernel_size": [3, 2], "stride": np.int64(2), "padding": 2},
-            Window((3, 2), (2, 2), (1, 1), ((2, 2), (2, 2))),
+            Window((3, 2), (2, 2), ((2, 2), (2, 2)), (1, 1)),
         ),
         (
             {"kernel_size": 1, "padding": ((1, 2), [3, 4])},
-            Window((1, 1), (1, 1), (1, 1), ((1, 2), (3, 4))),
+            Window((1, 1), (1, 1), ((1, 2), (3, 4)), (1, 1)),
         ),
         (
             {"kernel_size": 1, "padding": (5, (3, 4))},
-            Window((1, 1), (1, 1), (1, 1), ((5, 5), (3, 4))),
+            Window((1, 1), (1, 1), ((5, 5), (3, 4)), (1, 1)),
         ),
         (
             {"kernel_size": 2, "stride": 3, "padding": "valid"},
-            Window((2, 2), (3, 3), (1, 1), NO_PADDING),
+            Window((2, 2), (3, 3), NO_PADDING, (1, 1)),
         ),
         (
             {"kernel_size": (3, 4), "padding": "same"},
-            Window((3, 4), (1, 1), (1, 1), ((1, 1), (1, 2))),
+            Window((3, 4), (1, 1), ((1, 1), (1, 2)), (1, 1)),
         ),
         (
             {"kernel_size": (1, 2), "padding": "same", "dilation": (7, 3)},
-            Window((1, 2), (1, 1), (7, 3), ((0, 0), (1, 2))),
+            Window((1, 2), (1, 1), ((0, 0), (1, 2)), (7, 3)),
         ),
     ],
 )
-def test_arguments_are_as_in_pytorch(arguments: Any, expected: Window) -> None:
+def test_window_takes_the_arguments_of_pytorch(arguments: Any, expected: Window) -> None:
     assert Window.of("Layer", **arguments) == expected
 
 
 @given(pairs, pairs, sizes)
-def test_same_keeps_the_size(kernel: Pair, dilation: Pair, size: Pair) -> None:
+def test_padding_same_keeps_the_size_of_an_image(kernel: Pair, dilation: Pair, size: Pair) -> None:
     window = Window.of("Layer", kernel_size=kernel, dilation=dilation, padding="same")
-    assert window.stops(size) == size
-    for before, behind in window.padding:
-        assert behind - before in (0, 1)
+    assert window.output_size(size) == size
+    for before, after in window.padding:
+        assert after - before in (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -198,12 +206,23 @@ def test_same_keeps_the_size(kernel: Pair, dilation: Pair, size: Pair) -> None:
         ),
     ],
 )
-def test_refuses_other_arguments(arguments: Any, sentence: str) -> None:
+def test_window_refuses_arguments_out_of_range(arguments: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
         Window.of("Layer", **arguments)
 
 
-def test_pair_takes_a_number_for_both() -> None:
+def test_pair_takes_one_number_for_rows_and_columns() -> None:
     assert pair("Layer", "size", 3) == (3, 3)
     assert pair("Layer", "size", [2, 1]) == (2, 1)
     assert pair("Layer", "size", 0, at_least=0) == (0, 0)
+
+
+def test_batch_last_copies_only_arrays_in_another_memory_order() -> None:
+    last = np.arange(120.0).reshape(2, 3, 4, 5)
+    images = batch_first(last)
+    assert images.shape == (5, 2, 3, 4)
+    assert np.shares_memory(batch_last(images), last)
+    x = np.arange(120.0).reshape(5, 2, 3, 4)
+    copied = batch_last(x)
+    assert copied.flags.c_contiguous
+    assert copied[1, 2, 3, 4] == x[4, 1, 2, 3]

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from tinynet import Array, Dense, Embedding, InputError, PositionalEmbedding, ReLU, Sequential
 from tinynet.gradcheck import check_gradients
-from tinynet.gradcheck.rules import layouts
+from tinynet.gradcheck.inputs import memory_layouts
 from tinynet.initializers import constant, zeros
 from tinynet.testing import check_layer, floats, seeds, sizes
 
@@ -24,7 +24,7 @@ def ids(draw: st.DrawFn, shape: Any) -> Array:
         shape = draw(shape)
     kind = draw(st.sampled_from([np.int64, np.int32, np.uint8, np.uint64]))
     x = draw(hnp.arrays(kind, shape, elements=st.integers(0, V - 1)))
-    return draw(st.sampled_from([x, *layouts(x).values()]))
+    return draw(st.sampled_from([x, *memory_layouts(x).values()]))
 
 
 class TestEmbedding:

@@ -11,34 +11,38 @@ from tinynet import Array, BinaryCrossEntropy, InputError
 from tinynet.testing import check_layer, floats, sizes
 
 batches = st.lists(sizes, min_size=1, max_size=3).map(tuple)
-factors = [0.0, 0.5, 1.0, 3.0]
+weight_values = [0.0, 0.5, 1.0, 3.0]
 
 
 @st.composite
 def targets_like(draw: st.DrawFn, shape: tuple[int, ...]) -> Array:
-    """From 0 to 1, or 0 and 1 of any dtype."""
+    """Floats from 0 to 1, or 0 and 1 of any dtype."""
     if draw(st.booleans()):
         return draw(hnp.arrays(np.float64, shape, elements=st.floats(0, 1, width=32)))
-    kind = draw(st.sampled_from([bool, np.int64, np.uint8, np.float32]))
-    return draw(hnp.arrays(bool, shape)).astype(kind)
+    dtype = draw(st.sampled_from([bool, np.int64, np.uint8, np.float32]))
+    return draw(hnp.arrays(bool, shape)).astype(dtype)
 
 
 @st.composite
 def weights_for(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:
-    """None, a number, one for each entry of the last axis, or for each entry."""
-    some = draw(st.sampled_from([None, (), shape[-1:], shape]))
+    """None, a number, or an array with an entry for each class or for each logit."""
+    weight_shape = draw(st.sampled_from([None, (), shape[-1:], shape]))
     return (
-        None if some is None else draw(hnp.arrays(float, some, elements=st.sampled_from(factors)))
+        None
+        if weight_shape is None
+        else draw(hnp.arrays(float, weight_shape, elements=st.sampled_from(weight_values)))
     )
 
 
-def surprise(logit: float) -> float:
+def negative_log_sigmoid(logit: float) -> float:
     """-log of the sigmoid."""
     return math.log1p(math.exp(-logit)) if logit > 0 else math.log1p(math.exp(logit)) - logit
 
 
 @given(st.data(), batches, st.sampled_from(["mean", "sum"]))
-def test_is_the_formula(data: st.DataObject, shape: tuple[int, ...], reduction: str) -> None:
+def test_binary_cross_entropy_and_its_gradient_equal_their_formulas(
+    data: st.DataObject, shape: tuple[int, ...], reduction: str
+) -> None:
     logits = data.draw(floats(shape, np.float64, bound=50))
     targets = data.draw(targets_like(shape))
     weight, pos_weight = data.draw(weights_for(shape)), data.draw(weights_for(shape))
@@ -48,41 +52,44 @@ def test_is_the_formula(data: st.DataObject, shape: tuple[int, ...], reduction: 
     dlogits = loss.backward()
     assert dlogits.shape == shape
     terms, size = [], logits.size if reduction == "mean" else 1
-    for place in np.ndindex(shape):
-        z, t = float(logits[place]), float(targets[place])
+    for index in np.ndindex(shape):
+        z, t = float(logits[index]), float(targets[index])
         w, v = (
-            1.0 if each is None else float(np.broadcast_to(each, shape)[place])
+            1.0 if each is None else float(np.broadcast_to(each, shape)[index])
             for each in (weight, pos_weight)
         )
-        terms.append(w * (v * t * surprise(z) + (1 - t) * surprise(-z)))
-        slope = w * ((1 - t) * math.exp(-surprise(z)) - v * t * math.exp(-surprise(-z)))
-        assert math.isclose(dlogits[place], slope / size, rel_tol=1e-9, abs_tol=1e-13)
+        terms.append(w * (v * t * negative_log_sigmoid(z) + (1 - t) * negative_log_sigmoid(-z)))
+        slope = w * (
+            (1 - t) * math.exp(-negative_log_sigmoid(z))
+            - v * t * math.exp(-negative_log_sigmoid(-z))
+        )
+        assert math.isclose(dlogits[index], slope / size, rel_tol=1e-9, abs_tol=1e-13)
     assert math.isclose(got, math.fsum(terms) / size, rel_tol=1e-12)
 
 
 @pytest.mark.gradients
-def test_gradients() -> None:
+def test_binary_cross_entropy_gradients_are_right() -> None:
     def make(
-        classes: int, *, weight: float | None, pos_weighs: bool, reduction: str
+        classes: int, *, weight: float | None, with_pos_weight: bool, reduction: str
     ) -> BinaryCrossEntropy:
         return BinaryCrossEntropy(
-            weight, np.arange(classes) + 0.5 if pos_weighs else None, reduction
+            weight, np.arange(classes) + 0.5 if with_pos_weight else None, reduction
         )
 
     check_layer(
         make,
         ("N", ..., "classes"),
-        # None so near to 0 that beside the others it tells nothing.
+        # Not near 0, where the gradient is lost beside that of the other entries.
         x=lambda shape: hnp.arrays(float, shape, elements=st.floats(0.5, 3, width=32)),
         targets=targets_like,
         weight=st.sampled_from([None, 2.0]),
-        pos_weighs=st.booleans(),
+        with_pos_weight=st.booleans(),
         reduction=st.sampled_from(["mean", "sum"]),
     )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_keeps_its_digits_where_the_network_is_sure(dtype: Any) -> None:
+def test_binary_cross_entropy_keeps_its_precision_for_confident_logits(dtype: Any) -> None:
     loss = BinaryCrossEntropy(reduction="sum")
     rel = 4 * float(np.finfo(dtype).eps)
     logits = np.array([40.0, -40.0], dtype)
@@ -93,14 +100,14 @@ def test_keeps_its_digits_where_the_network_is_sure(dtype: Any) -> None:
     assert dlogits.tolist() == pytest.approx([-small, small], rel=rel, abs=0)
 
 
-def test_of_huge_logits_is_finite() -> None:
+def test_binary_cross_entropy_of_huge_logits_is_finite() -> None:
     loss = BinaryCrossEntropy()
     logits = np.array([1e4, -1e4, 1e4, -1e4], np.float32)
     assert loss(logits, np.array([1, 0, 0, 1])) == 5000
     assert loss.backward().tolist() == [0, 0, 0.25, -0.25]
 
 
-def test_of_many_rows_loses_nothing_to_float32() -> None:
+def test_binary_cross_entropy_of_60000_float32_rows_is_that_of_float64() -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((60_000, 2)).astype(np.float32)
     targets = rng.integers(0, 2, (60_000, 2))
@@ -108,14 +115,14 @@ def test_of_many_rows_loses_nothing_to_float32() -> None:
     assert single == pytest.approx(BinaryCrossEntropy()(logits.astype(np.float64), targets), 1e-7)
 
 
-def test_of_a_small_loss_beside_a_large_one_is_not_lost() -> None:
+def test_a_small_binary_cross_entropy_beside_a_large_one_is_not_rounded_away() -> None:
     loss = BinaryCrossEntropy(reduction="sum")
     logits = np.array([1000.0, 5.0], np.float32)
-    wanted = 1000 + math.log1p(math.exp(-5))
-    assert loss(logits, np.array([0, 1])) == pytest.approx(wanted, rel=1e-9)
+    expected = 1000 + math.log1p(math.exp(-5))
+    assert loss(logits, np.array([0, 1])) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_one_may_count_more_than_a_zero() -> None:
+def test_pos_weight_multiplies_the_loss_of_positive_targets() -> None:
     loss = BinaryCrossEntropy(pos_weight=3)
     assert loss(np.zeros((2, 1)), np.array([[1], [0]])) == pytest.approx(2 * math.log(2))
     assert loss.backward().tolist() == [[-0.75], [0.25]]
@@ -150,16 +157,20 @@ def test_a_one_may_count_more_than_a_zero() -> None:
         (np.zeros((1, 2)), np.array([[0.5, np.nan]]), "from 0 to 1, got nan at index (0, 1)."),
     ],
 )
-def test_refuses_other_logits_and_targets(logits: Any, targets: Any, sentence: str) -> None:
+def test_binary_cross_entropy_rejects_invalid_logits_and_targets(
+    logits: Any, targets: Any, sentence: str
+) -> None:
     with pytest.raises(InputError) as error:
         BinaryCrossEntropy()(logits, targets)
-    said = f"{error.value}."
-    assert said.startswith("BinaryCrossEntropy() expects ")
-    assert sentence in said
+    message = f"{error.value}."
+    assert message.startswith("BinaryCrossEntropy() expects ")
+    assert sentence in message
 
 
 @pytest.mark.parametrize("name", ["weight", "pos_weight"])
-def test_refuses_weights_that_do_not_fit(name: str) -> None:
+def test_binary_cross_entropy_rejects_weights_that_do_not_broadcast_or_are_no_weights(
+    name: str,
+) -> None:
     for shape in ((3,), (2, 1, 2), (4, 2)):
         settings: dict[str, Any] = {name: np.ones(shape)}
         with pytest.raises(InputError) as error:
@@ -173,7 +184,7 @@ def test_refuses_weights_that_do_not_fit(name: str) -> None:
         BinaryCrossEntropy(**{**settings, name: "much"})
 
 
-def test_repr() -> None:
+def test_repr_of_binary_cross_entropy_is_its_constructor_call() -> None:
     assert repr(BinaryCrossEntropy()) == "BinaryCrossEntropy()"
     loss = BinaryCrossEntropy(pos_weight=3, reduction="sum")
     assert repr(loss) == "BinaryCrossEntropy(pos_weight=3., reduction='sum')"

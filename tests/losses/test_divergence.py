@@ -17,24 +17,24 @@ def log(t: float) -> float:
     return math.log(t) if t > 0 else -math.inf
 
 
-def logarithms(rows: Array) -> Array:
+def log_of_rows(rows: Array) -> Array:
     return np.array([log(t) for t in rows.ravel().tolist()]).reshape(rows.shape)
 
 
 @given(st.data(), batches, reductions, st.booleans())
-def test_is_the_formula(
+def test_kl_divergence_and_its_gradient_equal_their_formulas(
     data: st.DataObject, shape: tuple[int, ...], reduction: str, log_target: bool
 ) -> None:
     x = data.draw(floats(shape, np.float64, bound=20))
     rows = data.draw(probability_rows(shape))
-    targets = logarithms(rows) if log_target else rows
+    targets = log_of_rows(rows) if log_target else rows
     loss = KLDivergence(reduction, log_target)
     got = loss(x, targets)
     assert type(got) is float
     size = shape[0] if reduction == "mean" else 1
     pairs = zip(x.ravel().tolist(), rows.ravel().tolist(), strict=True)
-    wanted = math.fsum(t * (log(t) - z) for z, t in pairs if t > 0) / size
-    assert math.isclose(got, wanted, rel_tol=1e-9, abs_tol=1e-9)
+    expected = math.fsum(t * (log(t) - z) for z, t in pairs if t > 0) / size
+    assert math.isclose(got, expected, rel_tol=1e-9, abs_tol=1e-9)
     dx = loss.backward()
     assert dx.shape == shape
     np.testing.assert_allclose(dx, -rows.astype(float) / size, rtol=1e-12)
@@ -42,7 +42,7 @@ def test_is_the_formula(
 
 @pytest.mark.gradients
 @pytest.mark.parametrize("log_target", [False, True])
-def test_gradients(log_target: bool) -> None:
+def test_kl_divergence_gradients_are_right(log_target: bool) -> None:
     def positive(shape: tuple[int, ...]) -> st.SearchStrategy[Array]:
         return probability_rows(shape).map(lambda rows: np.log(0.9 * rows + 0.01))
 
@@ -53,16 +53,17 @@ def test_gradients(log_target: bool) -> None:
         targets=positive if log_target else probability_rows,
         reduction=reductions,
         log_target=log_target,
+        examples=0.5,
     )
 
 
-def test_of_a_distribution_from_itself_is_0() -> None:
+def test_kl_divergence_of_a_distribution_from_itself_is_0() -> None:
     x = np.log([[0.25, 0.75], [0.5, 0.5]])
     assert KLDivergence()(x, np.exp(x)) == pytest.approx(0, abs=1e-15)
     assert KLDivergence(log_target=True)(x, x) == 0
 
 
-def test_divides_by_samples_and_not_by_entries() -> None:
+def test_kl_divergence_divides_by_samples_and_not_by_entries() -> None:
     loss = KLDivergence()
     x, targets = np.full((2, 1, 2), -1.0), np.full((2, 1, 2), 0.5)
     assert loss(x, targets) == pytest.approx(1 - math.log(2))
@@ -70,7 +71,7 @@ def test_divides_by_samples_and_not_by_entries() -> None:
 
 
 @pytest.mark.parametrize("log_target", [False, True])
-def test_what_never_comes_may_be_impossible(log_target: bool) -> None:
+def test_a_target_probability_of_0_may_meet_a_predicted_probability_of_0(log_target: bool) -> None:
     loss = KLDivergence(log_target=log_target)
     targets = np.array([[-np.inf, 0.0]]) if log_target else np.array([[0, 1]])
     assert loss(np.array([[-np.inf, -1.0]], np.float32), targets) == 1
@@ -102,7 +103,7 @@ def test_what_never_comes_may_be_impossible(log_target: bool) -> None:
         (True, np.zeros(1), np.array([np.nan]), "got nan at index (0,); log_target=False takes"),
     ],
 )
-def test_refuses_other_predictions_and_targets(
+def test_kl_divergence_rejects_invalid_predictions_and_targets(
     log_target: bool, x: Any, targets: Any, sentence: str
 ) -> None:
     with pytest.raises(InputError) as error:
@@ -111,11 +112,11 @@ def test_refuses_other_predictions_and_targets(
     assert sentence in str(error.value)
 
 
-def test_logarithms_may_be_above_0_by_their_rounding() -> None:
+def test_log_targets_may_exceed_0_by_rounding() -> None:
     assert KLDivergence(log_target=True)(np.zeros(1), np.array([1e-7])) == pytest.approx(1e-7)
 
 
-def test_refuses_other_settings() -> None:
+def test_kl_divergence_rejects_invalid_settings() -> None:
     with pytest.raises(InputError, match=r"reduction to be 'mean' or 'sum', got 'batchmean'$"):
         KLDivergence("batchmean")
     settings: dict[str, Any] = {"log_target": 1}
@@ -123,6 +124,6 @@ def test_refuses_other_settings() -> None:
         KLDivergence(**settings)
 
 
-def test_repr() -> None:
+def test_repr_of_kl_divergence_is_its_constructor_call() -> None:
     assert repr(KLDivergence()) == "KLDivergence()"
     assert repr(KLDivergence("sum", True)) == "KLDivergence(reduction='sum', log_target=True)"

@@ -21,111 +21,124 @@ def targets_like(shape: tuple[int, ...], bound: float | None = None) -> st.Searc
     return st.one_of(floats(shape, bound=bound), whole)
 
 
-class TestMeanSquaredError:
-    @pytest.mark.gradients
-    def test_gradients(self) -> None:
-        # Of one size: beside a target of 3000 nothing is seen of a prediction of 0.003.
-        check_layer(
-            MeanSquaredError,
-            ("N", ...),
-            x=lambda shape: floats(shape, bound=100),
-            targets=lambda shape: targets_like(shape, bound=100),
-        )
-
-    @given(st.data(), batches)
-    def test_is_the_formula(self, data: st.DataObject, shape: tuple[int, ...]) -> None:
-        prediction, targets = data.draw(floats(shape)), data.draw(targets_like(shape))
-        loss = MeanSquaredError()
-        got = loss(prediction, targets)
-        assert type(got) is float
-        pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
-        differences = [Fraction(p) - Fraction(t) for p, t in pairs]
-        mean = float(sum(d * d for d in differences) / len(differences))
-        # Each difference is rounded, and so is what becomes of it.
-        tolerance = 8 * np.finfo(prediction.dtype).eps
-        assert math.isclose(got, mean, rel_tol=tolerance)
-        dprediction = loss.backward()
-        smallest = float(np.finfo(prediction.dtype).smallest_normal)
-        assert dprediction.shape == shape
-        assert dprediction.dtype == prediction.dtype
-        for entry, d in zip(dprediction.ravel().tolist(), differences, strict=True):
-            wanted = float(2 * d / len(differences))
-            assert math.isclose(entry, wanted, rel_tol=tolerance, abs_tol=smallest)
-
-    def test_counts_entries_and_not_rows(self) -> None:
-        loss = MeanSquaredError()
-        assert loss(np.full((2, 3), 3.0), np.zeros((2, 3))) == 9
-        assert loss.backward().tolist() == [[1, 1, 1], [1, 1, 1]]
-
-    def test_of_many_entries_loses_nothing_to_float32(self) -> None:
-        rng = np.random.default_rng(0)
-        prediction, targets = rng.standard_normal((2, 60_000, 10)).astype(np.float32)
-        pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
-        exact = math.fsum((p - t) ** 2 for p, t in pairs) / prediction.size
-        assert MeanSquaredError()(prediction, targets) == pytest.approx(exact, rel=1e-9)
-
-    def test_of_a_small_error_beside_a_large_one_is_not_lost(self) -> None:
-        prediction = np.array([4096, 2**-8], np.float32)
-        assert MeanSquaredError()(prediction, np.zeros(2)) == (2**24 + 2**-16) / 2
-        assert MeanSquaredError()(prediction, np.zeros(2, np.float32)) == (2**24 + 2**-16) / 2
-
-    @pytest.mark.parametrize(("dtype", "large"), [(np.float16, 6e4), (np.float32, 1e30)])
-    def test_squares_do_not_overflow(self, dtype: Any, large: float) -> None:
-        prediction = np.array([large], dtype)
-        loss = MeanSquaredError()
-        assert loss(prediction, np.zeros(1, dtype)) == float(prediction[0]) ** 2
-
-    @pytest.mark.parametrize("targets", [np.array([2**24 + 1]), np.array([2.0**24 + 1])])
-    def test_targets_of_more_digits_are_not_rounded_first(self, targets: Array) -> None:
-        loss = MeanSquaredError()
-        assert loss(np.array([2**24], np.float32), targets) == 1
-        assert loss.backward().tolist() == [-2]
-
-    @pytest.mark.parametrize(
-        ("prediction", "targets", "sentence"),
-        [
-            ([0.0], np.zeros(1), "prediction to be a NumPy array, got list"),
-            (np.zeros(()), np.zeros(()), "prediction of shape (N, ...), got ()"),
-            (np.zeros(3, int), np.zeros(3), "prediction of a float dtype, got int64; Rescale"),
-            (np.zeros((0, 4)), np.zeros((0, 4)), "at least one entry, got (0, 4)"),
-            (np.zeros((3, 0)), np.zeros((3, 0)), "at least one entry, got (3, 0)"),
-            (np.zeros(3), [0, 1, 2], "targets to be a NumPy array, got list"),
-            (np.zeros(3), np.zeros(3, complex), "targets of a number dtype, got complex128"),
-            (
-                np.zeros((3, 1)),
-                np.zeros(3),
-                "targets of the shape of the prediction, (3, 1), got (3,); "
-                "targets.reshape(3, 1) gives it",
-            ),
-            (
-                np.zeros(3),
-                np.zeros((3, 1)),
-                "targets of the shape of the prediction, (3,), got (3, 1); "
-                "targets.reshape(3,) gives it",
-            ),
-            (np.zeros((3, 4)), np.zeros(4), "prediction, (3, 4), got (4,)"),
-            (np.zeros((3, 4)), np.zeros((4, 3)), "prediction, (3, 4), got (4, 3)"),
-            (np.zeros((3, 4)), np.zeros(()), "prediction, (3, 4), got ()"),
-            (np.zeros((3, 4)), np.zeros((1, 4)), "prediction, (3, 4), got (1, 4)"),
-        ],
+@pytest.mark.gradients
+def test_mean_squared_error_gradients_are_right() -> None:
+    # All of one scale: a prediction of 0.003 would be lost beside a target of 3000.
+    check_layer(
+        MeanSquaredError,
+        ("N", ...),
+        x=lambda shape: floats(shape, bound=100),
+        targets=lambda shape: targets_like(shape, bound=100),
     )
-    def test_refuses_other_predictions_and_targets(
-        self, prediction: Any, targets: Any, sentence: str
-    ) -> None:
-        with pytest.raises(InputError) as error:
-            MeanSquaredError()(prediction, targets)
-        message = str(error.value)
-        assert message.startswith("MeanSquaredError() expects ")
-        assert sentence in message
-        assert ("reshape" in message) == ("reshape" in sentence)
 
-    def test_repr(self) -> None:
-        assert repr(MeanSquaredError()) == "MeanSquaredError()"
-        assert repr(MeanSquaredError("sum")) == "MeanSquaredError(reduction='sum')"
+
+@given(st.data(), batches)
+def test_mean_squared_error_equals_its_formula_on_any_floats_and_integers(
+    data: st.DataObject, shape: tuple[int, ...]
+) -> None:
+    prediction, targets = data.draw(floats(shape)), data.draw(targets_like(shape))
+    loss = MeanSquaredError()
+    got = loss(prediction, targets)
+    assert type(got) is float
+    pairs = zip(prediction.ravel().tolist(), targets.ravel().tolist(), strict=True)
+    differences = [Fraction(p) - Fraction(t) for p, t in pairs]
+    mean = float(sum(d * d for d in differences) / len(differences))
+    # The difference is rounded, and so is each result computed from it.
+    tolerance = 8 * np.finfo(prediction.dtype).eps
+    assert math.isclose(got, mean, rel_tol=tolerance)
+    dprediction = loss.backward()
+    smallest = float(np.finfo(prediction.dtype).smallest_normal)
+    assert dprediction.shape == shape
+    assert dprediction.dtype == prediction.dtype
+    for entry, d in zip(dprediction.ravel().tolist(), differences, strict=True):
+        expected = float(2 * d / len(differences))
+        assert math.isclose(entry, expected, rel_tol=tolerance, abs_tol=smallest)
+
+
+def test_mean_squared_error_divides_by_entries_and_not_by_rows() -> None:
+    loss = MeanSquaredError()
+    assert loss(np.full((2, 3), 3.0), np.zeros((2, 3))) == 9
+    assert loss.backward().tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_mean_squared_error_of_600000_float32_entries_is_that_of_float64() -> None:
+    rng = np.random.default_rng(0)
+    prediction, targets = rng.standard_normal((2, 60_000, 10)).astype(np.float32)
+    squares = (prediction.astype(np.float64) - targets) ** 2
+    exact = math.fsum(squares.ravel().tolist()) / prediction.size
+    assert MeanSquaredError()(prediction, targets) == pytest.approx(exact, rel=1e-9)
+
+
+def test_a_small_squared_error_beside_a_large_one_is_not_rounded_away() -> None:
+    prediction = np.array([4096, 2**-8], np.float32)
+    assert MeanSquaredError()(prediction, np.zeros(2)) == (2**24 + 2**-16) / 2
+    assert MeanSquaredError()(prediction, np.zeros(2, np.float32)) == (2**24 + 2**-16) / 2
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float16, 6e4), (np.float32, 1e30)])
+def test_mean_squared_error_squares_without_overflow_in_half_and_single_precision(
+    dtype: Any, large: float
+) -> None:
+    prediction = np.array([large], dtype)
+    loss = MeanSquaredError()
+    assert loss(prediction, np.zeros(1, dtype)) == float(prediction[0]) ** 2
+
+
+@pytest.mark.parametrize("targets", [np.array([2**24 + 1]), np.array([2.0**24 + 1])])
+def test_mean_squared_error_does_not_round_targets_to_the_dtype_of_the_prediction(
+    targets: Array,
+) -> None:
+    loss = MeanSquaredError()
+    assert loss(np.array([2**24], np.float32), targets) == 1
+    assert loss.backward().tolist() == [-2]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "targets", "sentence"),
+    [
+        ([0.0], np.zeros(1), "prediction to be a NumPy array, got list"),
+        (np.zeros(()), np.zeros(()), "prediction of shape (N, ...), got ()"),
+        (np.zeros(3, int), np.zeros(3), "prediction of a float dtype, got int64; Rescale"),
+        (np.zeros((0, 4)), np.zeros((0, 4)), "at least one entry, got (0, 4)"),
+        (np.zeros((3, 0)), np.zeros((3, 0)), "at least one entry, got (3, 0)"),
+        (np.zeros(3), [0, 1, 2], "targets to be a NumPy array, got list"),
+        (np.zeros(3), np.zeros(3, complex), "targets of a number dtype, got complex128"),
+        (
+            np.zeros((3, 1)),
+            np.zeros(3),
+            "targets of the shape of the prediction, (3, 1), got (3,); "
+            "targets.reshape(3, 1) gives it",
+        ),
+        (
+            np.zeros(3),
+            np.zeros((3, 1)),
+            "targets of the shape of the prediction, (3,), got (3, 1); "
+            "targets.reshape(3,) gives it",
+        ),
+        (np.zeros((3, 4)), np.zeros(4), "prediction, (3, 4), got (4,)"),
+        (np.zeros((3, 4)), np.zeros((4, 3)), "prediction, (3, 4), got (4, 3)"),
+        (np.zeros((3, 4)), np.zeros(()), "prediction, (3, 4), got ()"),
+        (np.zeros((3, 4)), np.zeros((1, 4)), "prediction, (3, 4), got (1, 4)"),
+    ],
+)
+def test_mean_squared_error_rejects_invalid_predictions_and_targets(
+    prediction: Any, targets: Any, sentence: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        MeanSquaredError()(prediction, targets)
+    message = str(error.value)
+    assert message.startswith("MeanSquaredError() expects ")
+    assert sentence in message
+    assert ("reshape" in message) == ("reshape" in sentence)
+
+
+def test_repr_of_mean_squared_error_is_its_constructor_call() -> None:
+    assert repr(MeanSquaredError()) == "MeanSquaredError()"
+    assert repr(MeanSquaredError("sum")) == "MeanSquaredError(reduction='sum')"
 
 
 def absolute(d: Fraction, _delta: float) -> tuple[Fraction, Fraction]:
-    """|d| and its slope."""
+    """The loss of a difference d, and its derivative."""
     return abs(d), Fraction((d > 0) - (d < 0))
 
 
@@ -140,19 +153,19 @@ def square(d: Fraction, _delta: float) -> tuple[Fraction, Fraction]:
     return d * d, 2 * d
 
 
-KINDS: dict[str, tuple[Any, Any]] = {
+LOSSES: dict[str, tuple[Any, Any]] = {
     "MeanSquaredError": (lambda _delta, reduction: MeanSquaredError(reduction), square),
     "MeanAbsoluteError": (lambda _delta, reduction: MeanAbsoluteError(reduction), absolute),
     "Huber": (Huber, huber),
 }
-every_kind = pytest.mark.parametrize(("make", "term"), KINDS.values(), ids=KINDS)
+every_loss = pytest.mark.parametrize(("make", "term"), LOSSES.values(), ids=LOSSES)
 DELTAS = st.sampled_from([0.5, 1.0, 2.0])
 
 
-@every_kind
-class TestEveryKind:
+@every_loss
+class TestEveryRegressionLoss:
     @given(st.data(), batches, DELTAS, st.sampled_from(["mean", "sum"]))
-    def test_is_the_formula(
+    def test_regression_loss_and_its_gradient_equal_their_formulas(
         self,
         make: Any,
         term: Any,
@@ -161,10 +174,10 @@ class TestEveryKind:
         delta: float,
         reduction: str,
     ) -> None:
-        # Few different numbers: ties and differences of exactly delta are common.
+        # Few different numbers: differences of 0 and of exactly delta are common.
         numbers = st.sampled_from([-2.0, -0.5, 0.0, 0.5, 1.0, 2.5])
-        kind = data.draw(st.sampled_from([np.float32, np.float64]))
-        prediction = data.draw(hnp.arrays(kind, shape, elements=numbers))
+        dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+        prediction = data.draw(hnp.arrays(dtype, shape, elements=numbers))
         targets = data.draw(hnp.arrays(np.float64, shape, elements=numbers))
         loss: Layer = make(delta, reduction)
         got = loss(prediction, targets)
@@ -175,23 +188,29 @@ class TestEveryKind:
         assert math.isclose(got, float(sum(value for value, _ in terms)) / size, rel_tol=1e-12)
         dprediction = loss.backward()
         assert dprediction.shape == shape
-        assert dprediction.dtype == kind
+        assert dprediction.dtype == dtype
         for entry, (_, slope) in zip(dprediction.ravel().tolist(), terms, strict=True):
             assert math.isclose(entry, float(slope) / size, rel_tol=1e-6)
 
-    def test_of_many_entries_loses_nothing_to_float32(self, make: Any, term: Any) -> None:
+    def test_regression_loss_of_many_float32_entries_is_that_of_exact_arithmetic(
+        self, make: Any, term: Any
+    ) -> None:
         rng = np.random.default_rng(0)
         prediction, targets = 2 * rng.standard_normal((2, 6000)).astype(np.float32)
         pairs = zip(prediction.tolist(), targets.tolist(), strict=True)
         exact = math.fsum(float(term(Fraction(p) - Fraction(t), 1.0)[0]) for p, t in pairs)
         assert make(1.0, "sum")(prediction, targets) == pytest.approx(exact, rel=2e-8)
 
-    def test_targets_of_more_digits_are_not_rounded_first(self, make: Any, term: Any) -> None:
+    def test_regression_loss_does_not_round_targets_to_the_dtype_of_the_prediction(
+        self, make: Any, term: Any
+    ) -> None:
         loss = make(3.0, "sum")
         assert loss(np.array([2**24], np.float32), np.array([2**24 + 1])) == term(1, 3.0)[0]
         assert loss.backward().tolist() == [-term(1, 3.0)[1]]
 
-    def test_refuses_other_reductions_predictions_and_targets(self, make: Any, term: Any) -> None:
+    def test_regression_loss_rejects_invalid_reductions_predictions_and_targets(
+        self, make: Any, term: Any
+    ) -> None:
         del term
         loss = make(1.0, "mean")
         name = type(loss).__name__
@@ -206,63 +225,67 @@ class TestEveryKind:
                 loss(prediction, targets)
 
 
-class TestMeanAbsoluteError:
-    @pytest.mark.gradients
-    def test_gradients(self) -> None:
-        check_layer(
-            MeanAbsoluteError,
-            ("N", ...),
-            x=lambda shape: floats(shape, bound=100),
-            targets=lambda shape: targets_like(shape, bound=100),
-            reduction=st.sampled_from(["mean", "sum"]),
-        )
-
-    def test_has_no_slope_at_a_tie(self) -> None:
-        loss = MeanAbsoluteError()
-        assert loss(np.array([1.0, 2.0]), np.array([1, 4])) == 1
-        assert loss.backward().tolist() == [0, -0.5]
-
-    def test_repr(self) -> None:
-        assert repr(MeanAbsoluteError()) == "MeanAbsoluteError()"
-        assert repr(MeanAbsoluteError("sum")) == "MeanAbsoluteError(reduction='sum')"
-
-
-class TestHuber:
-    @pytest.mark.gradients
-    def test_gradients(self) -> None:
-        check_layer(
-            Huber,
-            ("N", ...),
-            x=lambda shape: floats(shape, bound=3),
-            targets=lambda shape: floats(shape, bound=3),
-            delta=DELTAS,
-            reduction=st.sampled_from(["mean", "sum"]),
-        )
-
-    def test_of_small_and_large_differences(self) -> None:
-        loss = Huber(2.0)
-        assert loss(np.array([1.0, -5.0, 2.0]), np.zeros(3)) == (0.5 + 2 * (5 - 1) + 2) / 3
-        np.testing.assert_allclose(loss.backward(), np.array([1.0, -2.0, 2.0]) / 3)
-
-    def test_of_a_small_error_beside_a_large_one_is_not_lost(self) -> None:
-        prediction = np.array([4096, 2**-8], np.float32)
-        assert Huber(5000, "sum")(prediction, np.zeros(2, np.float32)) == 2**23 + 2**-17
-        large = np.array([1e30], np.float32)
-        assert Huber(1e35)(large, np.zeros(1, np.float32)) == float(large[0]) ** 2 / 2
-
-    @pytest.mark.parametrize(
-        ("delta", "sentence"),
-        [
-            (0, "above 0, got 0; try MeanAbsoluteError"),
-            (-1, "a finite number >= 0, got -1"),
-            (math.inf, "a finite number >= 0, got inf"),
-        ],
+@pytest.mark.gradients
+def test_mean_absolute_error_gradients_are_right() -> None:
+    check_layer(
+        MeanAbsoluteError,
+        ("N", ...),
+        x=lambda shape: floats(shape, bound=100),
+        targets=lambda shape: targets_like(shape, bound=100),
+        reduction=st.sampled_from(["mean", "sum"]),
     )
-    def test_refuses_a_delta_that_is_not_above_0(self, delta: float, sentence: str) -> None:
-        with pytest.raises(InputError) as error:
-            Huber(delta)
-        assert str(error.value) == f"Huber expects delta to be {sentence}"
 
-    def test_repr(self) -> None:
-        assert repr(Huber()) == "Huber()"
-        assert repr(Huber(0.5, "sum")) == "Huber(delta=0.5, reduction='sum')"
+
+def test_mean_absolute_error_has_gradient_0_where_prediction_equals_target() -> None:
+    loss = MeanAbsoluteError()
+    assert loss(np.array([1.0, 2.0]), np.array([1, 4])) == 1
+    assert loss.backward().tolist() == [0, -0.5]
+
+
+def test_repr_of_mean_absolute_error_is_its_constructor_call() -> None:
+    assert repr(MeanAbsoluteError()) == "MeanAbsoluteError()"
+    assert repr(MeanAbsoluteError("sum")) == "MeanAbsoluteError(reduction='sum')"
+
+
+@pytest.mark.gradients
+def test_huber_gradients_are_right() -> None:
+    check_layer(
+        Huber,
+        ("N", ...),
+        x=lambda shape: floats(shape, bound=3),
+        targets=lambda shape: floats(shape, bound=3),
+        delta=DELTAS,
+        reduction=st.sampled_from(["mean", "sum"]),
+    )
+
+
+def test_huber_is_quadratic_within_delta_and_linear_beyond() -> None:
+    loss = Huber(2.0)
+    assert loss(np.array([1.0, -5.0, 2.0]), np.zeros(3)) == (0.5 + 2 * (5 - 1) + 2) / 3
+    np.testing.assert_allclose(loss.backward(), np.array([1.0, -2.0, 2.0]) / 3)
+
+
+def test_huber_computes_in_float64_what_float32_would_lose_or_overflow() -> None:
+    prediction = np.array([4096, 2**-8], np.float32)
+    assert Huber(5000, "sum")(prediction, np.zeros(2, np.float32)) == 2**23 + 2**-17
+    large = np.array([1e30], np.float32)
+    assert Huber(1e35)(large, np.zeros(1, np.float32)) == float(large[0]) ** 2 / 2
+
+
+@pytest.mark.parametrize(
+    ("delta", "sentence"),
+    [
+        (0, "above 0, got 0; try MeanAbsoluteError"),
+        (-1, "a finite number >= 0, got -1"),
+        (math.inf, "a finite number >= 0, got inf"),
+    ],
+)
+def test_huber_rejects_a_delta_that_is_not_above_0(delta: float, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        Huber(delta)
+    assert str(error.value) == f"Huber expects delta to be {sentence}"
+
+
+def test_repr_of_huber_is_its_constructor_call() -> None:
+    assert repr(Huber()) == "Huber()"
+    assert repr(Huber(0.5, "sum")) == "Huber(delta=0.5, reduction='sum')"

@@ -18,24 +18,24 @@ def _close_figures() -> Iterator[None]:
 
 @pytest.fixture
 def legible() -> Callable[[Figure], None]:
-    """Draws a figure and fails if a text meets another or runs over the edge."""
+    """Draws a figure and fails if a text overlaps another or the edge. Slow: once for a layout."""
     return check_legible
 
 
 def check_legible(figure: Figure) -> None:
     figure.draw_without_rendering()
-    sheet = figure.bbox
+    page = figure.bbox
     texts = [t for t in texts_of(figure) if t.get_visible() and t.get_text().strip()]
     boxes = np.array([text.get_window_extent().extents for text in texts])  # (N, 4)
     left, bottom, right, top = boxes.T
-    off = (left < sheet.x0) | (right > sheet.x1) | (bottom < sheet.y0) | (top > sheet.y1)
-    assert not off.any(), f"{texts[off.argmax()].get_text()!r} runs over the edge"
+    off = (left < page.x0) | (right > page.x1) | (bottom < page.y0) | (top > page.y1)
+    assert not off.any(), f"{texts[off.argmax()].get_text()!r} crosses the edge"
     assert (right > left).all()
-    meets = (left[:, None] < right) & (left < right[:, None])
-    meets &= (bottom[:, None] < top) & (bottom < top[:, None])
-    np.fill_diagonal(meets, val=False)
-    pairs = [tuple(texts[i].get_text() for i in pair) for pair in np.argwhere(meets)]
-    assert not pairs, f"{pairs[0][0]!r} meets {pairs[0][1]!r}"
+    overlap = (left[:, None] < right) & (left < right[:, None])
+    overlap &= (bottom[:, None] < top) & (bottom < top[:, None])
+    np.fill_diagonal(overlap, val=False)
+    pairs = [tuple(texts[i].get_text() for i in pair) for pair in np.argwhere(overlap)]
+    assert not pairs, f"{pairs[0][0]!r} overlaps {pairs[0][1]!r}"
 
 
 def texts_of(figure: Figure) -> Iterator[Text]:

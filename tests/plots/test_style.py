@@ -17,18 +17,16 @@ from tinynet.plots.style import BLUE, VERMILION, check_array, ink, panels
         ("blue", "white"),
     ],
 )
-def test_ink_has_the_better_contrast(colour: str, expected: str) -> None:
+def test_ink_is_black_or_white_by_the_better_contrast(colour: str, expected: str) -> None:
     assert ink(*to_rgb(colour)) == expected
 
 
-def test_the_two_colours_are_of_okabe_and_ito() -> None:
+def test_blue_and_vermilion_are_those_of_okabe_and_ito() -> None:
     assert (BLUE, VERMILION) == ("#0072B2", "#D55E00")
 
 
-@pytest.mark.parametrize(
-    ("count", "grid"), [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 3)), (7, (3, 3))]
-)
-def test_panels_fill_row_by_row(count: int, grid: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 3))])
+def test_panels_fill_a_grid_row_by_row(count: int, grid: tuple[int, int]) -> None:
     figure, axes = panels(count, columns=3, size=(2, 1.5))
     assert figure.axes == axes
     assert len(axes) == count
@@ -40,7 +38,7 @@ def test_panels_fill_row_by_row(count: int, grid: tuple[int, int]) -> None:
     assert type(engine).__name__ == "ConstrainedLayoutEngine"
 
 
-def test_a_letter_stands_for_any_size_but_none() -> None:
+def test_a_letter_in_a_shape_is_any_size_but_zero() -> None:
     check_array("histogram", "x", np.zeros((2, 3)), "N", 3)
     with pytest.raises(ValueError, match=r"^histogram expects x of shape \(N, 3\), got \(0, 3\)$"):
         check_array("histogram", "x", np.zeros((0, 3)), "N", 3)

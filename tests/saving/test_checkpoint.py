@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import struct
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from checkpoint_files import (
     BIAS,
     HOSTILE,
     LIMIT,
-    SOUND,
+    VALID,
     WEIGHT,
     B,
     Maker,
@@ -27,6 +26,7 @@ from checkpoint_files import (
     more,
     nested,
 )
+from subprocesses import run_python
 
 from tinynet import Array, Dense, InputError, ReLU, Sequential
 from tinynet.errors import CheckpointError
@@ -37,7 +37,7 @@ NEW = {"w": np.arange(7.0), "step": 4}
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two states are the same, to the type, the dtype, the shape and the last bit."""
+    """Whether two states are equal, including types, dtypes, shapes and every bit."""
     if isinstance(a, np.ndarray):
         return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
     if isinstance(a, dict):
@@ -47,16 +47,16 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and repr(a) == repr(b)
 
 
-def refused(path: Path, do: Callable[[], object]) -> str:
-    """What is said of the file, as a sentence of a readable length that begins with its name."""
+def error_of(path: Path, do: Callable[[], object]) -> str:
+    """The message of the CheckpointError without the path, which it begins with."""
     with pytest.raises(CheckpointError) as error:
         do()
     text = str(error.value)
     assert text.startswith(f"{path}: ")
-    sentence = text.removeprefix(f"{path}: ")
-    assert sentence.isprintable()
-    assert len(sentence) < 900
-    return sentence
+    message = text.removeprefix(f"{path}: ")
+    assert message.isprintable()
+    assert len(message) < 900
+    return message
 
 
 def files(folder: Path) -> list[str]:
@@ -81,7 +81,7 @@ def numbers(model: Any) -> list[bytes]:
 
 
 class TestRoundTrip:
-    def test_a_state_comes_back_as_it_was(self, tmp_path: Path) -> None:
+    def test_a_state_is_read_back_unchanged(self, tmp_path: Path) -> None:
         state: dict[str, Any] = {
             "none": None,
             "texts": ["", "a text", "ä 漢 🙂", '\0\n"\\', "\udcff"],
@@ -97,44 +97,44 @@ class TestRoundTrip:
         write(tmp_path / "c.npz", state)
         assert same(read(tmp_path / "c.npz"), state)
 
-    def test_an_empty_state_too(self, tmp_path: Path) -> None:
+    def test_an_empty_state_is_read_back(self, tmp_path: Path) -> None:
         write(tmp_path / "c", {})
         assert read(tmp_path / "c") == {}
 
-    def test_tuples_come_back_as_lists(self, tmp_path: Path) -> None:
+    def test_tuples_are_read_back_as_lists(self, tmp_path: Path) -> None:
         write(tmp_path / "c", {"pair": (1, np.zeros(2))})
         assert same(read(tmp_path / "c"), {"pair": [1, np.zeros(2)]})
 
-    def test_the_state_that_is_written_stays_as_it_is(self, tmp_path: Path) -> None:
+    def test_writing_does_not_change_the_state(self, tmp_path: Path) -> None:
         inner: list[Any] = [np.arange(3, dtype=">i4"), 1]
         state = {"list": inner}
         write(tmp_path / "c", state)
         assert state["list"] is inner
         assert inner[0].dtype == ">i4"
 
-    def test_what_is_read_belongs_to_the_reader(self, tmp_path: Path) -> None:
+    def test_arrays_that_were_read_are_writable(self, tmp_path: Path) -> None:
         write(tmp_path / "c", STATE)
         read(tmp_path / "c")["w"][:] = 0
 
-    def test_paths_may_be_texts(self, tmp_path: Path) -> None:
+    def test_paths_may_be_strings(self, tmp_path: Path) -> None:
         write(str(tmp_path / "c"), STATE)
         assert same(read(str(tmp_path / "c")), STATE)
 
-    def test_arrays_are_named_by_their_path(self, tmp_path: Path) -> None:
+    def test_arrays_are_named_by_their_path_in_the_state(self, tmp_path: Path) -> None:
         write(tmp_path / "c", {"a": {"b.c": [0, np.ones(2)]}, "d": np.zeros(1)})
         with np.load(tmp_path / "c", allow_pickle=False) as archive:
             assert archive.files == ["manifest.json", "manifest.sha256", "a/b.c/1", "d"]
             assert archive["a/b.c/1"].tolist() == [1, 1]
 
-    def test_the_same_state_gives_the_same_bytes(self, tmp_path: Path) -> None:
+    def test_equal_states_give_equal_bytes(self, tmp_path: Path) -> None:
         for name in ("a", "b"):
             write(tmp_path / name, {"w": np.arange(5.0), "step": 3, "nan": math.nan})
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
     @pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
-    def test_a_generator_goes_on_where_it_stood(self, tmp_path: Path, kind: str) -> None:
+    def test_a_restored_generator_continues_its_stream(self, tmp_path: Path, kind: str) -> None:
         rng = np.random.Generator(getattr(np.random, kind)(1))
-        rng.random(1001, np.float32)  # an odd number: half a draw is kept
+        rng.random(1001, np.float32)  # an odd number: the generator keeps half of a 64-bit draw
         write(tmp_path / "c", {"rng": dict(rng.bit_generator.state)})
         expected = rng.random(999, np.float32)
         other = np.random.Generator(getattr(np.random, kind)(2))
@@ -142,52 +142,58 @@ class TestRoundTrip:
         assert (other.random(999, np.float32) == expected).all()
 
 
-class TestStatesThatNoFileHolds:
+class TestUnwritableStates:
     @pytest.mark.parametrize(
         ("state", "sentence"),
         [
-            ({"a": {1, 2}}, "expected a state of arrays, numbers and texts: Object of type set"),
-            ({"a": np.float32(1)}, "expected a state of arrays, numbers and texts: Object of type"),
-            ({"a": 10**5000}, "expected a state of arrays, numbers and texts: Exceeds the limit"),
+            ({"a": {1, 2}}, "expected a state of arrays, numbers and strings: Object of type set"),
+            (
+                {"a": np.float32(1)},
+                "expected a state of arrays, numbers and strings: Object of type",
+            ),
+            ({"a": 10**5000}, "expected a state of arrays, numbers and strings: Exceeds the limit"),
             ({"a": "x" * LIMIT}, f"expected a manifest of at most {LIMIT} bytes, got 104"),
-            ({"a": [{"tensor": 1}]}, "no key named 'tensor', which stands for an array, at a/0"),
-            ({"a": {1: 2}}, "expected texts as keys, got others at 'a'"),
-            ({"a": {None: 2, "b": 3}}, "expected texts as keys, got others at 'a'"),
+            (
+                {"a": [{"tensor": 1}]},
+                "expected no key 'tensor', which is reserved for arrays, at a/0",
+            ),
+            ({"a": {1: 2}}, "expected strings as keys, got others at 'a'"),
+            ({"a": {None: 2, "b": 3}}, "expected strings as keys, got others at 'a'"),
             ({"a": [np.array([None])]}, "expected arrays of numbers, got object at a/0"),
             ({"a": np.array(["x"])}, "expected arrays of numbers, got <U1 at a"),
             ({"a": np.zeros(2, "f4,f4")}, "expected arrays of numbers, got [('f0'"),
             ({"a": np.zeros(2, "M8[s]")}, "expected arrays of numbers, got datetime64[s] at a"),
             (
                 {"a/b": np.ones(1), "a": {"b": np.ones(1)}},
-                "a name of its own for each array, got '",
+                "a unique valid name for each array, got '",
             ),
-            ({"": np.ones(1)}, "expected a name of its own for each array, got ''"),
-            ({"a": {"..": np.ones(1)}}, "a name of its own for each array, got 'a/..'"),
-            ({"/a": np.ones(1)}, "a name of its own for each array, got '/a'"),
-            ({"a\\b": np.ones(1)}, r"a name of its own for each array, got 'a\\b'"),
-            ({"a\0": np.ones(1)}, r"a name of its own for each array, got 'a\x00'"),
+            ({"": np.ones(1)}, "expected a unique valid name for each array, got ''"),
+            ({"a": {"..": np.ones(1)}}, "a unique valid name for each array, got 'a/..'"),
+            ({"/a": np.ones(1)}, "a unique valid name for each array, got '/a'"),
+            ({"a\\b": np.ones(1)}, r"a unique valid name for each array, got 'a\\b'"),
+            ({"a\0": np.ones(1)}, r"a unique valid name for each array, got 'a\x00'"),
         ],
     )
-    def test_are_refused_and_the_old_file_stays(
+    def test_a_state_that_no_file_can_hold_is_refused_and_the_old_file_stays(
         self, tmp_path: Path, state: dict[str, Any], sentence: str
     ) -> None:
         path = tmp_path / "c"
         write(path, STATE)
-        said = refused(path, lambda: write(path, state))
-        assert said.startswith("could not be written, and nothing there has changed: expected ")
-        assert sentence in said
+        message = error_of(path, lambda: write(path, state))
+        assert message.startswith("could not be written, and nothing there has changed: expected ")
+        assert sentence in message
         assert same(read(path), STATE)
         assert files(tmp_path) == ["c"]
 
-    def test_among_them_one_inside_itself(self, tmp_path: Path) -> None:
+    def test_a_state_that_contains_itself_is_refused(self, tmp_path: Path) -> None:
         state: dict[str, Any] = {}
         state["again"] = state
-        assert "recursion" in refused(tmp_path / "c", lambda: write(tmp_path / "c", state))
+        assert "recursion" in error_of(tmp_path / "c", lambda: write(tmp_path / "c", state))
         assert files(tmp_path) == []
 
 
 class TestWriting:
-    def test_goes_through_a_proven_file_beside_the_target(
+    def test_writing_verifies_a_temporary_file_and_renames_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         steps: list[str] = []
@@ -229,7 +235,7 @@ class TestWriting:
         ]
         assert same(read(path), NEW)
 
-    def test_follows_a_link_and_replaces_what_it_names(self, tmp_path: Path) -> None:
+    def test_writing_follows_a_symbolic_link(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         link = tmp_path / "link"
         link.symlink_to(tmp_path / "folder" / "c")
@@ -238,17 +244,17 @@ class TestWriting:
         assert same(read(link), STATE)
         assert files(tmp_path / "folder") == ["c"]
 
-    def test_needs_a_folder(self, tmp_path: Path) -> None:
+    def test_writing_into_a_missing_folder_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "no" / "c"
-        said = refused(path, lambda: write(path, STATE))
-        assert said.endswith(f"has changed: expected the folder {tmp_path / 'no'}, got none")
+        message = error_of(path, lambda: write(path, STATE))
+        assert message.endswith(f"has changed: expected the folder {tmp_path / 'no'}, got none")
 
-    def test_does_not_replace_a_folder(self, tmp_path: Path) -> None:
+    def test_writing_does_not_replace_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "c").mkdir()
-        assert "Is a directory" in refused(tmp_path / "c", lambda: write(tmp_path / "c", STATE))
+        assert "Is a directory" in error_of(tmp_path / "c", lambda: write(tmp_path / "c", STATE))
         assert files(tmp_path) == ["c"]
 
-    def test_in_a_folder_that_may_not_be_looked_into_is_refused(
+    def test_a_folder_without_permission_is_an_error_of_writing_and_reading(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def forbidden(path: Path, **_: Any) -> Any:
@@ -257,8 +263,8 @@ class TestWriting:
         monkeypatch.setattr(Path, "stat", forbidden)
         monkeypatch.setattr(Path, "is_dir", forbidden)
         path = tmp_path / "c"
-        assert "Permission denied" in refused(path, lambda: write(path, STATE))
-        assert "Permission denied" in refused(path, lambda: read(path))
+        assert "Permission denied" in error_of(path, lambda: write(path, STATE))
+        assert "Permission denied" in error_of(path, lambda: read(path))
 
 
 def broken(*_: Any, **__: Any) -> Any:
@@ -277,12 +283,12 @@ def cut_off(file: Any, *_: Any) -> None:
 Stage = Callable[[pytest.MonkeyPatch, Path], None]
 
 
-def failing(place: str, failure: Callable[..., Any] = broken) -> Stage:
-    return lambda patch, _: patch.setattr(place, failure)
+def failing(function: str, failure: Callable[..., Any] = broken) -> Stage:
+    return lambda patch, _: patch.setattr(function, failure)
 
 
 def on_the_disk(damage: Callable[[Path], object]) -> Stage:
-    """What happens to a file behind the back of its writer."""
+    """Damages the temporary file while it is written."""
 
     def stage(patch: pytest.MonkeyPatch, folder: Path) -> None:
         fsync = os.fsync
@@ -307,10 +313,13 @@ STAGES: dict[str, tuple[Stage, str]] = {
     "writing": (failing("tinynet.saving.checkpoint.write_npz", cut_off), "No space left on device"),
     "fsync": (failing("os.fsync"), "No space left on device"),
     "a flipped bit": (on_the_disk(flip_a_bit_of_a_tensor), "Bad CRC-32"),
-    "a file cut off": (on_the_disk(lambda path: os.truncate(path, 99)), "a zip file to its end"),
+    "a truncated file": (
+        on_the_disk(lambda path: os.truncate(path, 99)),
+        "expected a complete zip file",
+    ),
     "another file": (
         on_the_disk(lambda path: path.write_bytes(forged()())),
-        "expected to read back what was written, got something else",
+        "expected to read back what was written, got another manifest",
     ),
     "rename": (failing("pathlib.Path.replace"), "No space left on device"),
 }
@@ -321,23 +330,23 @@ class TestWhenWritingFails:
     def fail(self, patch: pytest.MonkeyPatch, stage: Stage, path: Path) -> str:
         with patch.context() as within:
             stage(within, path.parent)
-            return refused(path, lambda: write(path, NEW))
+            return error_of(path, lambda: write(path, NEW))
 
-    def test_the_old_file_stays_and_nothing_else(
+    def test_after_a_failed_write_the_old_file_stays_and_nothing_else(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, sentence: str
     ) -> None:
         path = tmp_path / "c"
         write(path, STATE)
         before = path.read_bytes()
-        said = self.fail(monkeypatch, stage, path)
-        assert said.startswith("could not be written, and nothing there has changed: ")
-        assert sentence in said
+        message = self.fail(monkeypatch, stage, path)
+        assert message.startswith("could not be written, and nothing there has changed: ")
+        assert sentence in message
         assert path.read_bytes() == before
         assert files(tmp_path) == ["c"]
         write(path, NEW)
         assert same(read(path), NEW)
 
-    def test_no_file_stays_where_none_was(
+    def test_a_failed_write_leaves_no_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, sentence: str
     ) -> None:
         assert sentence in self.fail(monkeypatch, stage, tmp_path / "c")
@@ -345,22 +354,22 @@ class TestWhenWritingFails:
 
 
 @pytest.mark.parametrize(
-    "place", ["tinynet.saving.checkpoint.write_npz", "os.fsync", "pathlib.Path.replace"]
+    "function", ["tinynet.saving.checkpoint.write_npz", "os.fsync", "pathlib.Path.replace"]
 )
-def test_an_interrupt_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     path = tmp_path / "c"
     write(path, STATE)
     with monkeypatch.context() as patch:
-        patch.setattr(place, interrupted)
+        patch.setattr(function, interrupted)
         with pytest.raises(KeyboardInterrupt):
             write(path, NEW)
     assert same(read(path), STATE)
     assert files(tmp_path) == ["c"]
 
 
-def test_a_folder_that_is_not_flushed_is_said_and_the_new_file_stands(
+def test_a_failed_flush_of_the_folder_is_an_error_after_the_new_file_is_in_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "c"
@@ -375,21 +384,13 @@ def test_a_folder_that_is_not_flushed_is_said_and_the_new_file_stands(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail_for_folders)
-    said = refused(path, lambda: write(path, NEW))
-    assert said.startswith("was written, but may not survive a power cut: ")
-    assert "No space left on device" in said
+    message = error_of(path, lambda: write(path, NEW))
+    assert message.startswith("was written, but may be lost in a power failure: ")
+    assert "No space left on device" in message
     assert same(read(path), NEW)
     assert files(tmp_path) == ["c"]
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(opened[0])
-
-
-def python(script: str, *args: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, args)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 FULL = """
@@ -421,9 +422,9 @@ print(path.stat().st_size)
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    *said, size = python(FULL, path).splitlines()
+    *messages, size = run_python(FULL, path)
     start = f"{path}: could not be written, and nothing there has changed: "
-    assert [line.startswith(start) and "File too large" in line for line in said] == [True] * 8
+    assert [line.startswith(start) and "File too large" in line for line in messages] == [True] * 8
     assert int(size) > 803_000  # so that the last limit was one
 
 
@@ -437,83 +438,84 @@ from tinynet.saving.checkpoint import read, write
 path, rounds = Path(sys.argv[1]), int(sys.argv[2])
 rng, first = random.Random(0), 0
 write(path, {"step": 0, "w": np.zeros(50_000), "v": np.zeros(3)})
-for _ in range(rounds):
+for round in count():
+    unfinished = len(list(path.parent.iterdir())) - 1
+    if round >= rounds and first > 0 and unfinished > 0:
+        break
     child = os.fork()
     if not child:
         for step in count(first + 1):
             write(path, {"step": step, "w": np.full(50_000, step), "v": np.full(3, step)})
-    time.sleep(rng.uniform(0.001, 0.06))
+    time.sleep(rng.uniform(0.001, 0.06) * (1 + round // rounds))  # longer on a slow disk
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     state = read(path)
     assert state["step"] >= first
     assert (state["w"] == state["step"]).all() and (state["v"] == state["step"]).all()
     first = state["step"]
-print(first, len(list(path.parent.iterdir())))
+print(first)
 """
 
 
-def test_a_kill_leaves_one_of_the_states_that_were_written(tmp_path: Path) -> None:
+def test_after_a_kill_the_file_holds_one_of_the_written_states(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    steps, found = map(int, python(KILLED, path, 12).split())
-    assert steps > 0
-    assert found > 1  # what was cut off is there, and is not the checkpoint
+    (steps,) = map(int, run_python(KILLED, path, 8))
     assert (read(path)["w"] == steps).all()
 
 
 class TestReading:
-    def test_names_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_reading_a_missing_file_is_refused(self, tmp_path: Path) -> None:
         for path in (tmp_path / "c", tmp_path / "no" / "c", tmp_path / "c\0"):
             with pytest.raises(CheckpointError) as error:
                 read(path)
             assert str(error.value) == f"{path}: expected a checkpoint file, got nothing there"
 
-    def test_refuses_a_folder(self, tmp_path: Path) -> None:
-        said = refused(tmp_path, lambda: read(tmp_path))
-        assert said == "expected a checkpoint file, got something else"
+    def test_reading_a_folder_is_refused(self, tmp_path: Path) -> None:
+        message = error_of(tmp_path, lambda: read(tmp_path))
+        assert message == "expected a checkpoint file, got no regular file"
 
-    def test_refuses_a_pipe_and_does_not_wait_for_its_other_end(self, tmp_path: Path) -> None:
+    def test_reading_a_pipe_is_refused_without_waiting(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
-        said = refused(tmp_path / "pipe", lambda: read(tmp_path / "pipe"))
-        assert said == "expected a checkpoint file, got something else"
+        message = error_of(tmp_path / "pipe", lambda: read(tmp_path / "pipe"))
+        assert message == "expected a checkpoint file, got no regular file"
 
-    def test_refuses_a_device_that_never_ends(self) -> None:
+    def test_reading_an_endless_device_is_refused(self) -> None:
         path = Path("/dev/zero")
-        said = refused(path, lambda: read(path))
-        assert said == "expected a checkpoint file, got something else"
+        message = error_of(path, lambda: read(path))
+        assert message == "expected a checkpoint file, got no regular file"
 
-    def test_refuses_a_link_to_nothing(self, tmp_path: Path) -> None:
+    def test_reading_a_broken_symbolic_link_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(tmp_path / "no")
-        said = refused(tmp_path / "link", lambda: read(tmp_path / "link"))
-        assert said == "expected a checkpoint file, got nothing there"
+        message = error_of(tmp_path / "link", lambda: read(tmp_path / "link"))
+        assert message == "expected a checkpoint file, got nothing there"
 
-    def test_refuses_a_link_to_itself(self, tmp_path: Path) -> None:
+    def test_reading_a_symbolic_link_to_itself_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to(tmp_path / "link")
-        refused(tmp_path / "link", lambda: read(tmp_path / "link"))
+        error_of(tmp_path / "link", lambda: read(tmp_path / "link"))
 
-    def test_follows_a_link(self, tmp_path: Path) -> None:
+    def test_reading_follows_a_symbolic_link(self, tmp_path: Path) -> None:
         write(tmp_path / "c", STATE)
         (tmp_path / "link").symlink_to(tmp_path / "c")
         assert same(read(tmp_path / "link"), STATE)
 
-    def test_says_what_the_system_says(
+    def test_read_errors_of_the_operating_system_are_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "c"
         write(path, STATE)
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", broken)
-            assert "No space left on device" in refused(path, lambda: read(path))
+            assert "No space left on device" in error_of(path, lambda: read(path))
         with monkeypatch.context() as patch:
             patch.setattr("zipfile.ZipFile.read", broken)
-            assert "No space left on device" in refused(path, lambda: read(path))
+            assert "No space left on device" in error_of(path, lambda: read(path))
 
-    def test_refuses_a_state_deeper_than_it_can_go(
+    def test_reading_a_state_nested_too_deeply_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         loads = json.loads
 
-        def deeper(text: str) -> Any:  # newer Pythons parse deeper than they call
+        def deeper(text: str) -> Any:  # newer Pythons parse deeper than they recurse
             limit = sys.getrecursionlimit()
             sys.setrecursionlimit(20_000)
             try:
@@ -524,10 +526,10 @@ class TestReading:
         monkeypatch.setattr(json, "loads", deeper)
         path = tmp_path / "c"
         path.write_bytes(forged(more(nested(3000)))())
-        said = refused(path, lambda: read(path))
-        assert said == "expected a state of a few levels, got hundreds"
+        message = error_of(path, lambda: read(path))
+        assert message == "expected a state with few levels of nesting, got hundreds"
 
-    def test_inside_the_block_refusals_name_the_file(self, tmp_path: Path) -> None:
+    def test_input_errors_in_the_block_of_reading_name_the_file(self, tmp_path: Path) -> None:
         path = tmp_path / "c"
         write(path, STATE)
 
@@ -536,27 +538,27 @@ class TestReading:
                 assert same(state, STATE)
                 raise error
 
-        assert refused(path, lambda: refuse(InputError("expected x, got y"))) == "expected x, got y"
+        assert (
+            error_of(path, lambda: refuse(InputError("expected x, got y"))) == "expected x, got y"
+        )
         with pytest.raises(ZeroDivisionError):
             refuse(ZeroDivisionError())
 
 
-def load_under_watch(model: Dense, path: Path) -> int:
-    """Loads and returns how many bytes were in use at once."""
+def load_in_limited_memory(model: Dense, path: Path, more: int = 64 << 20) -> None:
+    """Loads the file in at most twice its size and `more` bytes of memory."""
     tracemalloc.start()
     try:
         model.load(path)
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        room = 2 * path.stat().st_size + (64 << 20)
-        assert peak < room
-    return peak
+        assert peak < 2 * path.stat().st_size + more
 
 
-class TestFilesThatNoReaderMayTrust:
+class TestHostileFiles:
     @pytest.mark.parametrize(("make", "sentence"), HOSTILE.values(), ids=HOSTILE)
-    def test_are_refused_in_a_sentence_and_change_nothing(
+    def test_hostile_files_are_refused_and_change_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Maker, sentence: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -564,21 +566,23 @@ class TestFilesThatNoReaderMayTrust:
         path.write_bytes(make())
         model = dense()
         before = numbers(model)
-        said = refused(path, lambda: load_under_watch(model, path))
-        assert re.search(r"^(.* )?expect(ed|s) .*[ ,]got", said)
-        assert sentence in said
+        message = error_of(path, lambda: load_in_limited_memory(model, path))
+        assert re.search(r"^(.* )?expect(ed|s) .*[ ,]got", message)
+        assert sentence in message
         assert numbers(model) == before
-        assert files(tmp_path) == ["hostile.npz"]  # nothing was executed
+        assert files(tmp_path) == ["hostile.npz"]  # nothing in it was executed
 
-    @pytest.mark.parametrize("make", SOUND.values(), ids=SOUND)
-    def test_are_wrong_by_their_fault_alone(self, tmp_path: Path, make: Maker) -> None:
+    @pytest.mark.parametrize("make", VALID.values(), ids=VALID)
+    def test_valid_files_built_in_the_same_way_are_loaded(
+        self, tmp_path: Path, make: Maker
+    ) -> None:
         path = tmp_path / "sound.npz"
         path.write_bytes(make())
         model = dense()
-        load_under_watch(model, path)
+        load_in_limited_memory(model, path)
         assert numbers(model) == [WEIGHT.tobytes(), BIAS.tobytes()]
 
-    def test_among_them_one_that_would_execute_something(
+    def test_the_hostile_pickle_is_executed_by_np_load_with_allow_pickle(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -589,15 +593,21 @@ class TestFilesThatNoReaderMayTrust:
         assert files(tmp_path) == ["executed", "pickle.npz"]
 
     @pytest.mark.parametrize(
-        "unit",
-        ['{"":' * 300 + "0" + "}" * 300, pytest.param(nested(300), marks=pytest.mark.sweep)],
-        ids=["dicts", "lists"],
+        ("unit", "part"),
+        [
+            pytest.param('{"":' * 300 + "0" + "}" * 300, 8, id="dicts"),
+            pytest.param(
+                '{"":' * 300 + "0" + "}" * 300, 1, id="all dicts", marks=pytest.mark.sweep
+            ),
+            pytest.param(nested(300), 1, id="lists", marks=pytest.mark.sweep),
+        ],
     )
-    def test_take_little_memory_however_much_they_unfold(self, tmp_path: Path, unit: str) -> None:
-        path = tmp_path / "unfolds.npz"
-        count = (LIMIT - 1000) // (len(unit) + 1)
+    def test_nested_json_takes_limited_memory(self, tmp_path: Path, unit: str, part: int) -> None:
+        # A part of the largest manifest, in as small a part of the memory.
+        path = tmp_path / "nested.npz"
+        count = (LIMIT - 1000) // (len(unit) + 1) // part
         path.write_bytes(forged(more(f"[{','.join([unit] * count)}]"))())
-        load_under_watch(dense(), path)
+        load_in_limited_memory(dense(), path, (64 << 20) // part)
 
 
 def test_a_large_file_takes_little_more_memory_than_its_size(tmp_path: Path) -> None:
@@ -622,7 +632,7 @@ def network(seed: int) -> Sequential:
 
 
 class Damage:
-    """A saved network, to be damaged in place, and another one that is to load it."""
+    """A saved network whose file is damaged in place, and another one that loads it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "c.npz"
@@ -637,7 +647,7 @@ class Damage:
         assert self.before != self.right
 
     def load(self) -> bool:
-        """Whether the network loads: then it is the right one, else it is what it was."""
+        """Whether the network loads: then it has the saved weights, else it is unchanged."""
         try:
             self.model.load(self.path)
         except CheckpointError:
@@ -649,21 +659,21 @@ class Damage:
         return True
 
     def flip(self, bits: Any) -> list[int]:
-        """Flips bit after bit, and returns those that make no difference."""
+        """Flips one bit after the other, and returns those that make no difference."""
         harmless = []
         with self.path.open("r+b", buffering=0) as file:
             for bit in bits:
-                place, mask = bit // 8, 1 << bit % 8
-                os.pwrite(file.fileno(), bytes([self.whole[place] ^ mask]), place)
+                byte, mask = bit // 8, 1 << bit % 8
+                os.pwrite(file.fileno(), bytes([self.whole[byte] ^ mask]), byte)
                 if self.load():
                     harmless.append(bit)
-                os.pwrite(file.fileno(), self.whole[place : place + 1], place)
+                os.pwrite(file.fileno(), self.whole[byte : byte + 1], byte)
         assert self.path.read_bytes() == self.whole
         return harmless
 
 
-def no_numbers(damage: Damage, harmless: list[int]) -> bool:
-    """Whether these bits are of the zip's own records: dates, versions, attributes and the like."""
+def only_zip_records(damage: Damage, bits: list[int]) -> bool:
+    """Whether these bits are in records of the zip format: dates, versions, attributes, ..."""
     data = damage.whole
     members = re.compile(rb"(?s)PK\x03\x04.{22}(..)(..)")
     directory = data.index(b"PK\x01\x02")
@@ -672,40 +682,44 @@ def no_numbers(damage: Damage, harmless: list[int]) -> bool:
         name, extra = struct.unpack("<HH", b"".join(match.groups()))
         spans.append((match.start(), match.start() + 30 + name + extra))
     spans.append((directory, len(data)))
-    return all(any(start <= bit // 8 < end for start, end in spans) for bit in harmless)
+    return all(any(start <= bit // 8 < end for start, end in spans) for bit in bits)
 
 
 class TestDamage:
-    def test_a_flipped_bit_is_found_or_harmless(self, tmp_path: Path) -> None:
+    def test_a_flipped_bit_is_detected_or_harmless(self, tmp_path: Path) -> None:
         damage = Damage(tmp_path)
         bits = 8 * len(damage.whole)
-        # Every byte somewhere; and all bits of the first members and of the zip's end records.
-        chosen = {*range(0, bits, 7), *range(8 * 50), *range(bits - 8 * 100, bits)}
+        # Bits everywhere, and all of the first record and of the last one.
+        chosen = {*range(0, bits, 31), *range(8 * 30), *range(bits - 8 * 22, bits)}
         harmless = damage.flip(sorted(chosen))
-        assert no_numbers(damage, harmless)
+        assert only_zip_records(damage, harmless)
         assert 0 < len(harmless) < len(chosen) / 5
 
     @pytest.mark.sweep
-    def test_every_flipped_bit_is_found_or_harmless(self, tmp_path: Path) -> None:
+    def test_every_flipped_bit_is_detected_or_harmless(self, tmp_path: Path) -> None:
         damage = Damage(tmp_path)
-        assert no_numbers(damage, damage.flip(range(8 * len(damage.whole))))
+        assert only_zip_records(damage, damage.flip(range(8 * len(damage.whole))))
 
-    def test_every_truncation_is_found(self, tmp_path: Path) -> None:
+    def test_truncations_are_detected(self, tmp_path: Path) -> None:
         damage = Damage(tmp_path)
         assert damage.load()
-        for length in reversed(range(len(damage.whole))):
-            os.truncate(damage.path, length)
+        length = len(damage.whole)
+        for shorter in [
+            *reversed(range(length - 200, length)),
+            *reversed(range(0, length - 200, 9)),
+        ]:
+            os.truncate(damage.path, shorter)
             assert not damage.load()
 
-    def test_bytes_that_were_lost_are_found(self, tmp_path: Path) -> None:
+    def test_removed_bytes_are_detected(self, tmp_path: Path) -> None:
         damage = Damage(tmp_path)
         rng = np.random.default_rng(0)
-        for _ in range(200):
+        for _ in range(100):
             start, size = int(rng.integers(len(damage.whole))), int(rng.integers(1, 600))
             damage.path.write_bytes(damage.whole[:start] + damage.whole[start + size :])
             assert not damage.load()
 
-    def test_blocks_of_zeros_are_found_or_harmless(self, tmp_path: Path) -> None:
+    def test_blocks_of_zeros_are_detected_or_harmless(self, tmp_path: Path) -> None:
         damage = Damage(tmp_path)
         for start in range(0, len(damage.whole), 64):
             zeros = bytes(min(64, len(damage.whole) - start))
@@ -745,27 +759,25 @@ class TestOtherNetworks:
             ),
         ],
     )
-    def test_are_refused_by_name_and_nothing_changes(
+    def test_the_file_of_another_network_is_refused_and_changes_nothing(
         self, tmp_path: Path, saved: Any, loading: Any, sentence: str
     ) -> None:
         saved.save(tmp_path / "c")
         before = numbers(loading)
-        assert refused(tmp_path / "c", lambda: loading.load(tmp_path / "c")) == sentence
+        assert error_of(tmp_path / "c", lambda: loading.load(tmp_path / "c")) == sentence
         assert numbers(loading) == before
 
-    def test_the_last_of_many_arrays_is_validated_before_the_first_is_set(
-        self, tmp_path: Path
-    ) -> None:
+    def test_all_arrays_are_validated_before_the_first_is_assigned(self, tmp_path: Path) -> None:
         other = network(0)
         last: Any = other[2]
         last.bias.value = np.zeros(9, np.float32)
         other.save(tmp_path / "c")
         model = network(5)
         before = numbers(model)
-        assert "layers.2.bias" in refused(tmp_path / "c", lambda: model.load(tmp_path / "c"))
+        assert "layers.2.bias" in error_of(tmp_path / "c", lambda: model.load(tmp_path / "c"))
         assert numbers(model) == before
 
-    def test_a_network_loads_from_a_file_of_more(self, tmp_path: Path) -> None:
+    def test_a_network_loads_from_a_file_with_more_than_the_network(self, tmp_path: Path) -> None:
         saved, model = dense(), Dense(3, 2, rng=8)
         more_state: Array = np.ones((3, 2))
         write(tmp_path / "c", {"model": saved.state_dict(), "optimizer": {"velocity": more_state}})
@@ -774,19 +786,19 @@ class TestOtherNetworks:
 
     def test_a_file_without_a_network_is_refused(self, tmp_path: Path) -> None:
         write(tmp_path / "c", {"optimizer": 1})
-        said = refused(tmp_path / "c", lambda: dense().load(tmp_path / "c"))
-        assert said == "Dense(3, 2) expects a state, got none"
+        message = error_of(tmp_path / "c", lambda: dense().load(tmp_path / "c"))
+        assert message == "Dense(3, 2) expects a state, got none"
 
 
-def test_the_manifest_tells_the_sha_256_of_each_tensor(tmp_path: Path) -> None:
+def test_the_manifest_of_a_network_lists_the_sha_256_of_each_tensor(tmp_path: Path) -> None:
     saved = dense()
     saved.save(tmp_path / "c")
     with np.load(tmp_path / "c", allow_pickle=False) as archive:
-        told = json.loads(archive["manifest.json"])["tensors"]
-        assert list(told) == [W, B]
-        for name in told:
+        listed = json.loads(archive["manifest.json"])["tensors"]
+        assert list(listed) == [W, B]
+        for name in listed:
             array = archive[name]
-            assert told[name] == {
+            assert listed[name] == {
                 "dtype": "<f4",
                 "shape": list(array.shape),
                 "sha256": hashlib.sha256(array.tobytes()).hexdigest(),

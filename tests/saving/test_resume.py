@@ -1,22 +1,17 @@
-"""A run that is saved, stopped, killed or refused goes on as if nothing had happened."""
+"""A training run that was saved, stopped or killed continues to the same bits."""
 
 import os
-import random
-import re
-import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kill_runs
 import numpy as np
 import pytest
-import resume_run
 from resume_run import (
     SaveAndStop,
     digest,
@@ -27,6 +22,7 @@ from resume_run import (
     on_plateau,
     warm_up_and_cosine,
 )
+from subprocesses import run_python
 
 from tinynet import (
     SGD,
@@ -53,7 +49,7 @@ VALIDATION = make_data(30, seed=2)
 
 @pytest.fixture
 def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that flushes at once: what is shown is not about a power cut."""
+    """No flushing to the disk, which only matters for a power failure."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -62,17 +58,35 @@ def fit(trainer: Trainer, epochs: int = 8, **others: Any) -> None:
 
 
 @pytest.mark.usefixtures("_no_flush")
-@pytest.mark.parametrize("schedule", [warm_up_and_cosine, on_plateau])
-class TestStoppedAtAnyStep:
-    def test_it_goes_on_to_the_same_bits(
+class TestStoppedAtAStep:
+    @pytest.mark.parametrize(
+        ("schedule", "steps"),
+        [
+            (warm_up_and_cosine, (1, 2, 3, 4, 5, 20)),  # of four in each of five epochs
+            (on_plateau, (3, 8, 10, 15)),
+        ],
+    )
+    def test_a_run_stopped_at_a_step_continues_to_the_same_bits(
+        self, tmp_path: Path, schedule: Callable[[], Schedule], steps: tuple[int, ...]
+    ) -> None:
+        self.stop_and_continue(tmp_path, schedule, steps)
+
+    @pytest.mark.sweep
+    @pytest.mark.parametrize("schedule", [warm_up_and_cosine, on_plateau])
+    def test_a_run_stopped_at_any_step_continues_to_the_same_bits(
         self, tmp_path: Path, schedule: Callable[[], Schedule]
+    ) -> None:
+        self.stop_and_continue(tmp_path, schedule, range(1, 21))
+
+    def stop_and_continue(
+        self, tmp_path: Path, schedule: Callable[[], Schedule], steps: Iterable[int]
     ) -> None:
         whole = make_trainer(rate=schedule())
         fit(whole, callbacks=make_callbacks(tmp_path / "whole"))
-        assert (whole.epoch, whole.step) == (5, 20)  # it stopped early
+        assert (whole.epoch, whole.step) == (5, 20)  # early stopping
         rates = whole.history.steps["learning_rate"]
         assert rates[-1] != rates[-5]
-        for step in range(1, whole.step + 1):
+        for step in steps:
             folder, saved = tmp_path / str(step), tmp_path / f"{step}.npz"
             first = make_trainer(rate=schedule())
             fit(first, callbacks=make_callbacks(folder, [SaveAndStop(step, saved)]))
@@ -83,9 +97,7 @@ class TestStoppedAtAnyStep:
             fit(again, callbacks=make_callbacks(folder))
             assert digest(again) == digest(whole)
             names = {path.name for path in folder.iterdir()}
-            if (
-                step == 4
-            ):  # saved before its first epoch was over, it cannot tell that row as its own
+            if step == 4:  # saved before its epoch ended, so that its row in the log is not known
                 names.remove("log.1.csv")
             assert names == {path.name for path in (tmp_path / "whole").iterdir()}
             assert (folder / "log.csv").read_bytes() == (tmp_path / "whole/log.csv").read_bytes()
@@ -93,7 +105,7 @@ class TestStoppedAtAnyStep:
 
 @pytest.mark.usefixtures("_no_flush")
 class TestBetweenEpochs:
-    def test_restored_at_epoch_3_it_makes_three_more_of_six(self, tmp_path: Path) -> None:
+    def test_a_run_restored_after_3_epochs_trains_3_more_of_6(self, tmp_path: Path) -> None:
         first, whole, again = make_trainer(), make_trainer(), make_trainer(seed=5)
         fit(whole, epochs=6)
         fit(first, epochs=3)
@@ -104,7 +116,7 @@ class TestBetweenEpochs:
         assert (again.epoch, again.step) == (6, 24)
         assert digest(again) == digest(whole)
 
-    def test_a_run_goes_back_to_where_it_was(self, tmp_path: Path) -> None:
+    def test_a_run_may_be_restored_to_an_earlier_state_of_its_own(self, tmp_path: Path) -> None:
         trainer = make_trainer()
         fit(trainer, epochs=2)
         trainer.save(tmp_path / "2.npz")
@@ -116,33 +128,35 @@ class TestBetweenEpochs:
         fit(trainer, epochs=4)
         assert digest(trainer) == after
 
-    def test_a_run_that_has_not_begun_is_saved_too(self, tmp_path: Path) -> None:
+    def test_a_run_may_be_saved_before_its_first_step(self, tmp_path: Path) -> None:
         make_trainer(seed=3).save(tmp_path / "0.npz")
         again = make_trainer().restore(tmp_path / "0.npz")
         assert digest(again) == digest(make_trainer(seed=3))
 
-    def test_callbacks_get_what_they_remembered_once(self, tmp_path: Path) -> None:
+    def test_states_of_callbacks_are_restored_once(self, tmp_path: Path) -> None:
         first, again = make_trainer(), make_trainer(seed=5)
         fit(first, epochs=3, callbacks=make_callbacks(tmp_path / "run"))
         again.restore(Checkpoint.newest(tmp_path / "run") or "")
-        remembered = again.state_dict()["callbacks"]
-        assert list(remembered) == ["Checkpoint", "EarlyStopping", "CSVLog"]
-        again.save(tmp_path / "again.npz")  # before anyone has taken it over
-        assert list(read(tmp_path / "again.npz")["callbacks"]) == list(remembered)
+        states = again.state_dict()["callbacks"]
+        assert list(states) == ["Checkpoint", "EarlyStopping", "CSVLog"]
+        again.save(tmp_path / "again.npz")  # before any callback has loaded its state
+        assert list(read(tmp_path / "again.npz")["callbacks"]) == list(states)
         fit(again, epochs=3)
         assert again.state_dict()["callbacks"] == {}
 
-    def test_what_callbacks_remembered_outlives_a_refusal(self, tmp_path: Path) -> None:
+    def test_states_of_callbacks_are_kept_when_fit_refuses_its_arguments(
+        self, tmp_path: Path
+    ) -> None:
         whole, first, again = make_trainer(), make_trainer(), make_trainer(seed=5)
         fit(whole, callbacks=make_callbacks(tmp_path / "whole"))
         fit(first, epochs=3, callbacks=make_callbacks(tmp_path / "run"))
         again.restore(Checkpoint.newest(tmp_path / "run") or "")
-        with pytest.raises(ValueError, match="watching 'speed' expects one of the figures"):
+        with pytest.raises(ValueError, match=r"Monitor expects one of the metrics .*, got 'speed'"):
             fit(again, callbacks=[*make_callbacks(tmp_path / "run"), Checkpoint("x", best="speed")])
         fit(again, callbacks=make_callbacks(tmp_path / "run"))
         assert digest(again) == digest(whole)
 
-    def test_what_a_callback_cannot_take_over_is_refused_at_fit(self, tmp_path: Path) -> None:
+    def test_a_wrong_state_of_a_callback_is_refused_by_fit(self, tmp_path: Path) -> None:
         trainer = make_trainer()
         state = trainer.state_dict()
         state["callbacks"] = {"EarlyStopping": {"patience": 3}}
@@ -207,22 +221,22 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.usefixtures("_no_flush")
-class TestFilesOfOthers:
+class TestOtherFiles:
     @pytest.fixture
     def saved(self, tmp_path: Path) -> Path:
         trainer = make_trainer()
         fit(trainer, epochs=2, callbacks=[SaveAndStop(6, tmp_path / "6.npz")])
         return tmp_path / "6.npz"
 
-    def refused(self, trainer: Trainer, path: Path) -> str:
-        """What is said of the file; nothing of the run has changed."""
+    def error_of(self, trainer: Trainer, path: Path) -> str:
+        """The error of restoring the file, which must change nothing, without the path."""
         before = deepcopy(trainer.state_dict())
         with pytest.raises(CheckpointError) as error:
             trainer.restore(path)
         assert same(trainer.state_dict(), before)
-        said = str(error.value)
-        assert said.startswith(f"{path}: ")
-        return said.removeprefix(f"{path}: ")
+        message = str(error.value)
+        assert message.startswith(f"{path}: ")
+        return message.removeprefix(f"{path}: ")
 
     @pytest.mark.parametrize(
         ("make", "sentence"),
@@ -237,8 +251,8 @@ class TestFilesOfOthers:
                 ", layers.1.weight, expects float64 of shape (4, 8), got float32 of shape (4, 8)",
             ),
             (lambda: trainer_of(loss=Scaled()), "expects a state with scale, got none of scale"),
-            (lambda: trainer_of(optimizer=AdamW), "AdamW expects the state of a AdamW, got that"),
-            (lambda: trainer_of(optimizer=SGD), "SGD expects the state of a SGD, got that of Adam"),
+            (lambda: trainer_of(optimizer=AdamW), "AdamW expects the state of AdamW, got that"),
+            (lambda: trainer_of(optimizer=SGD), "SGD expects the state of SGD, got that of Adam"),
             (
                 lambda: trainer_of(metrics=[Accuracy()]),
                 "metrics expects a state with 0, got 1",
@@ -249,18 +263,20 @@ class TestFilesOfOthers:
             ),
         ],
     )
-    def test_of_another_run_are_refused_and_nothing_changes(
+    def test_the_file_of_another_run_is_refused_and_changes_nothing(
         self, saved: Path, make: Callable[[], Trainer], sentence: str
     ) -> None:
-        said = self.refused(make(), saved)
-        assert sentence in said
-        assert said.endswith(f"(the file is of {make_model()!r})")
+        message = self.error_of(make(), saved)
+        assert sentence in message
+        assert message.endswith(f"(the file is of {make_model()!r})")
 
-    def test_of_weights_alone_are_refused(self, tmp_path: Path) -> None:
+    def test_a_trainer_refuses_a_file_of_weights_alone(self, tmp_path: Path) -> None:
         make_model().save(tmp_path / "weights.npz")
-        said = self.refused(make_trainer(), tmp_path / "weights.npz")
-        assert said.startswith("Trainer expects a state with callbacks, generators, history, loss")
-        assert "got none of callbacks, generators, history, loss and 4 more (the file is" in said
+        message = self.error_of(make_trainer(), tmp_path / "weights.npz")
+        assert message.startswith(
+            "Trainer expects a state with callbacks, generators, history, loss"
+        )
+        assert "got none of callbacks, generators, history, loss and 4 more (the file is" in message
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
@@ -280,29 +296,29 @@ class TestFilesOfOthers:
             (put(None, "network"), ""),
         ],
     )
-    def test_with_one_part_wrong_change_nothing(
+    def test_a_file_with_one_wrong_part_is_refused_and_changes_nothing(
         self, tmp_path: Path, saved: Path, change: Callable[[Any], object], sentence: str
     ) -> None:
         state = read(saved)
         change(state)
         write(tmp_path / "c.npz", state)
         if sentence:
-            assert sentence in self.refused(make_trainer(4), tmp_path / "c.npz")
-        else:  # which network it was is told to the reader, and decides nothing
+            assert sentence in self.error_of(make_trainer(4), tmp_path / "c.npz")
+        else:  # the name of the network is for the reader, and is not checked
             make_trainer(4).restore(tmp_path / "c.npz")
 
-    def test_that_are_damaged_or_missing_change_nothing(self, saved: Path) -> None:
+    def test_a_damaged_or_missing_file_is_refused_and_changes_nothing(self, saved: Path) -> None:
         whole = saved.read_bytes()
         flipped = bytearray(whole)
         flipped[len(whole) // 2] ^= 1
         for damaged in (flipped, whole[:-1], whole[: len(whole) // 2], b""):
             saved.write_bytes(damaged)
-            assert "expected" in self.refused(make_trainer(4), saved)
+            assert "expected" in self.error_of(make_trainer(4), saved)
         saved.unlink()
-        said = self.refused(make_trainer(4), saved)
-        assert said == "expected a checkpoint file, got nothing there"
+        message = self.error_of(make_trainer(4), saved)
+        assert message == "expected a checkpoint file, got nothing there"
 
-    def test_a_model_takes_the_weights_from_the_file_of_a_trainer(self, tmp_path: Path) -> None:
+    def test_a_model_loads_its_weights_from_the_file_of_a_trainer(self, tmp_path: Path) -> None:
         trainer = make_trainer()
         fit(trainer, epochs=1)
         trainer.save(tmp_path / "1.npz")
@@ -310,7 +326,7 @@ class TestFilesOfOthers:
         assert same(model.state_dict(), trainer.model.state_dict())
         assert not same(make_model(8).state_dict(), trainer.model.state_dict())
 
-    def test_a_file_that_cannot_be_written_is_said(self, tmp_path: Path) -> None:
+    def test_saving_a_run_into_a_missing_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"c\.npz: could not be written, and nothing"):
             make_trainer().save(tmp_path / "no" / "c.npz")
 
@@ -321,117 +337,58 @@ class TestFilesOfOthers:
             ({"samples": 49}, "with 50 samples and batch_size=16, got 49 samples and batch_size="),
         ],
     )
-    def test_within_an_epoch_other_batches_are_refused(
+    def test_continuing_within_an_epoch_needs_the_same_batches(
         self, saved: Path, others: dict[str, int], sentence: str
     ) -> None:
         trainer = make_trainer(4).restore(saved)
         before = deepcopy(trainer.state_dict())
         size, samples = others.get("batch_size", 16), others.get("samples", 50)
-        with pytest.raises(
-            ValueError, match=f"fit expects to go on in the middle of epoch 2, {sentence}"
-        ):
+        with pytest.raises(ValueError, match=f"fit expects to continue within epoch 2, {sentence}"):
             trainer.fit(X[:samples], Y[:samples], epochs=2, batch_size=size)
         assert same(trainer.state_dict(), before)
 
 
-def test_a_loss_of_another_kind_has_no_state_to_tell(tmp_path: Path) -> None:
-    # Where no part has numbers of its own, the file fits: the loss is chosen by who runs it.
+def test_a_run_without_state_in_its_loss_may_be_restored_with_another_loss(tmp_path: Path) -> None:
+    # The file fits, since neither loss has a state.
     trainer = trainer_of(Sequential([Dense(4, 3)]), metrics=())
     trainer.save(tmp_path / "c.npz")
     other = trainer_of(Sequential([Dense(4, 3)]), loss=MeanSquaredError(), metrics=())
     assert other.restore(tmp_path / "c.npz") is other
 
 
-# What the operating system does to a run
-
-SCRIPT = Path(resume_run.__file__)
+# Interruptions by the operating system
 
 
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    """A process that is not measured: it may be killed while it writes down what it covered."""
+def kill(folder: Path, kills: int) -> list[tuple[int, int, int]]:
+    """(step of the newest checkpoint, whether it was writing, whether it ended the same)."""
+    # Without coverage, which a kill could interrupt while it writes its file.
     environment = {n: value for n, value in os.environ.items() if not n.startswith("COV")}
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-@dataclass
-class Kill:
-    """What was there when the process was gone."""
-
-    step: int  # of the newest checkpoint; 0 where there was none
-    cut_off: bool  # within the writing of a file
-    same: bool  # what comes of it in the end
-
-
-def kill_runs(folder: Path, kills: int) -> list[Kill]:
-    """Starts, kills and starts again, until that many kills met a process that was running."""
-    rng = random.Random(0)
-    told: list[Kill] = []
-    started = time.perf_counter()
-    with start(folder / "whole", 0.004) as process:
-        assert process.stdout is not None
-        whole = process.stdout.read().strip()
-    seconds = time.perf_counter() - started
-    assert re.fullmatch(r"[0-9a-f]{64}", whole)
-    run = folder / "run"
-    while len(told) < kills:
-        with start(run, 0.004) as process:
-            assert process.stdout is not None
-            try:
-                process.wait(rng.uniform(0, seconds))
-            except subprocess.TimeoutExpired:
-                process.kill()
-            ended = process.stdout.read().strip()
-        if process.returncode == -signal.SIGKILL:
-            told.append(look_at(run, folder / "copy", whole))
-        else:
-            assert (process.returncode, ended) == (0, whole)
-            shutil.rmtree(run)
-    return told
-
-
-def look_at(run: Path, copy: Path, whole: str) -> Kill:
-    run.mkdir(exist_ok=True)
-    shutil.copytree(run, copy)
-    newest = Checkpoint.newest(copy)
-    step = read(newest)["progress"]["step"] if newest else 0
-    kill = Kill(step, any(copy.glob(".*.tmp")), resume_run.run(copy) == whole)
-    assert not any(copy.glob(".*.tmp"))
-    shutil.rmtree(copy)
-    return kill
-
-
-class TestKilled:
-    def test_it_goes_on_to_the_same_bits(self, tmp_path: Path) -> None:
-        assert all(kill.same for kill in kill_runs(tmp_path, 6))
-
-    @pytest.mark.sweep
-    def test_it_goes_on_to_the_same_bits_200_times(self, tmp_path: Path) -> None:
-        started = time.perf_counter()
-        kills = kill_runs(tmp_path, 200)
-        steps = [kill.step for kill in kills]
-        print(
-            f"\n{len(kills)} kills in {time.perf_counter() - started:.0f} s: "
-            f"{sum(kill.same for kill in kills)} with the same end, "
-            f"{steps.count(0)} before the first checkpoint, "
-            f"{sum(kill.cut_off for kill in kills)} within the writing of one, "
-            f"by step {sorted((step, steps.count(step)) for step in set(steps))}"
-        )
-        assert all(kill.same for kill in kills)
-        assert sum(kill.cut_off for kill in kills) >= 10
-        assert 10 <= steps.count(0) <= 150
-        assert len(set(steps)) >= 10  # all along the run
-
-
-def python(script: str, *arguments: object) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, kill_runs.__file__, str(folder), str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    lines = (map(int, line.split()) for line in done.stdout.splitlines())
+    return [(step, writing, same) for step, writing, same in lines]
+
+
+def test_a_killed_run_continues_to_the_same_bits(tmp_path: Path) -> None:
+    assert all(same for _, _, same in kill(tmp_path, 3))
+
+
+@pytest.mark.sweep
+def test_a_run_killed_200_times_continues_to_the_same_bits(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    kills = kill(tmp_path, 200)
+    steps, writing, same = map(list, zip(*kills, strict=True))
+    print(
+        f"\n{len(kills)} kills in {time.perf_counter() - started:.0f} s: "
+        f"{sum(same)} with the same end, {steps.count(0)} before the first checkpoint, "
+        f"{sum(writing)} while one was written, "
+        f"by step {sorted((step, steps.count(step)) for step in set(steps))}"
+    )
+    assert all(same)
+    assert sum(writing) >= 10
+    assert 10 <= steps.count(0) <= 150
+    assert len(set(steps)) >= 10  # everywhere in the run
 
 
 FULL = """
@@ -463,8 +420,8 @@ print(trainer.step, trainer.restore(Checkpoint.newest(folder)).step)
 """
 
 
-def test_on_a_full_disk_the_older_checkpoint_stays(tmp_path: Path) -> None:
-    error, names, steps = python(FULL, tmp_path)
+def test_on_a_full_disk_the_older_checkpoint_of_a_run_stays(tmp_path: Path) -> None:
+    error, names, steps = run_python(FULL, tmp_path)
     start = f"{tmp_path / 'step-0000000002.npz'}: could not be written, and nothing there has chang"
     assert error.startswith(start)
     assert error.endswith("File too large")
@@ -473,6 +430,8 @@ def test_on_a_full_disk_the_older_checkpoint_stays(tmp_path: Path) -> None:
 
 
 LARGE = """
+import os
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # OpenBLAS allocates 32 MB or more for each thread
 import resource, sys
 import numpy as np
 from tinynet import SGD, Dense, MeanSquaredError, Trainer
@@ -487,20 +446,26 @@ x = np.load(path, mmap_mode="r")
 y = np.ones((len(x), 1), np.float32)
 model = Dense(x.shape[1], 1, rng=0)
 trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.01))
-trainer.fit(x, y, epochs=1, batch_size=2048)
-loss = trainer.evaluate(x, y)["loss"]
+trainer.fit(x, y, epochs=1, batch_size=512)
+loss = trainer.evaluate(x, y, batch_size=512)["loss"]
 print(x.nbytes // limit, trainer.step, loss < trainer.history.steps["loss"][0])
 """
 
 
-def test_data_four_times_larger_than_memory_is_trained_on(tmp_path: Path) -> None:
-    limit = 256 << 20  # OpenBLAS alone sets 32 MB or more aside for each thread
+def test_training_on_data_four_times_larger_than_memory(tmp_path: Path) -> None:
+    limit = 128 << 20
     path = tmp_path / "x.npy"
-    x = np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), (1 << 18, 1 << 10))
-    x[::64] = np.random.default_rng(0).standard_normal(1 << 10)
-    x.flush()
-    del x
+    rows, columns = 1 << 17, 1 << 10
+    row = np.random.default_rng(0).standard_normal(columns).astype(np.float32)
+    with path.open("wb") as file:  # zeros, but for every 64th row: a file with holes
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        for index in range(0, rows, 64):
+            file.seek(start + index * row.nbytes)
+            file.write(row.tobytes())
+        file.truncate(start + rows * row.nbytes)
     try:
-        assert python(LARGE, path, limit) == ["too large for memory", "4 128 True"]
+        assert run_python(LARGE, path, limit) == ["too large for memory", "4 256 True"]
     finally:
         path.unlink()

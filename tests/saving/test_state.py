@@ -18,14 +18,14 @@ from tinynet.saving.state import (
 KINDS = ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"]
 
 
-def said(do: Any, *args: Any) -> str:
+def error_of(do: Any, *args: Any) -> str:
     with pytest.raises(InputError) as error:
         do(*args)
     return str(error.value)
 
 
-class TestDemandKeys:
-    def test_passes_exactly_these_keys_in_any_order(self) -> None:
+class TestCheckKeys:
+    def test_check_keys_accepts_exactly_these_keys_in_any_order(self) -> None:
         check_keys("SGD", {"steps": 1, "rate": 2}, ["rate", "steps"])
         check_keys("SGD", {}, [])
         check_keys("SGD", {"a": 1}, iter(["a"]))
@@ -54,13 +54,13 @@ class TestDemandKeys:
             ),
         ],
     )
-    def test_says_what_lacks_and_what_is_too_many(
+    def test_check_keys_names_missing_and_unexpected_keys(
         self, state: Any, keys: str, sentence: str
     ) -> None:
-        assert said(check_keys, "SGD", state, keys) == sentence
+        assert error_of(check_keys, "SGD", state, keys) == sentence
 
 
-class TestDemandArray:
+class TestCheckArray:
     @pytest.mark.parametrize(
         ("value", "shape", "dtype"),
         [
@@ -72,7 +72,7 @@ class TestDemandArray:
             (np.zeros(2, ">i8"), (2,), "<i8"),
         ],
     )
-    def test_passes_what_fits_in_any_byte_order(
+    def test_check_array_accepts_fitting_arrays_of_any_byte_order(
         self, value: Array, shape: tuple[int | None, ...], dtype: Any
     ) -> None:
         check_array("History", value, shape, dtype)
@@ -94,16 +94,16 @@ class TestDemandArray:
             ("x" * 99, (), "f8", "float64 of shape (), got '" + "x" * 39),
         ],
     )
-    def test_says_what_was_expected_and_what_came(
+    def test_check_array_says_what_was_expected_and_got(
         self, value: Any, shape: tuple[int | None, ...], dtype: str, sentence: str
     ) -> None:
-        text = said(check_array, "History", value, shape, dtype)
+        text = error_of(check_array, "History", value, shape, dtype)
         assert text.startswith("History expects ")
         assert text.endswith(sentence)
 
 
 class TestArrays:
-    def test_are_copied_by_load_and_not_by_check(self) -> None:
+    def test_load_arrays_copies_and_check_arrays_changes_nothing(self) -> None:
         own = {"a": np.zeros(2), "b": np.zeros((), "i4"), "c": np.zeros((0, 2))}
         arrays = dict(own)
         state = {"b": np.array(7, "i4"), "a": np.array([1.0, np.nan]), "c": np.zeros((0, 2))}
@@ -115,7 +115,7 @@ class TestArrays:
         assert all(own[name] is arrays[name] for name in own)
         assert not np.shares_memory(own["a"], state["a"])
 
-    def test_restores_an_array_of_another_byte_order(self) -> None:
+    def test_load_arrays_accepts_another_byte_order(self) -> None:
         own = {"a": np.zeros(2, ">f4")}
         state = {"a": np.array([1, 2], "<f4")}
         check_arrays("Net", own, state)
@@ -133,20 +133,20 @@ class TestArrays:
                 "Net, b, expects float64 of shape (3,), got float32 of shape (3,)",
             ),
             (
-                {"a": np.ones(2), "b": np.ones(1)},  # which would fit by being repeated
+                {"a": np.ones(2), "b": np.ones(1)},  # which would broadcast
                 "Net, b, expects float64 of shape (3,), got float64 of shape (1,)",
             ),
         ],
     )
-    def test_changes_nothing_where_anything_is_wrong(self, state: Any, sentence: str) -> None:
+    def test_check_arrays_refuses_a_state_with_any_fault(self, state: Any, sentence: str) -> None:
         own = {"a": np.zeros(2), "b": np.zeros(3)}
-        assert said(check_arrays, "Net", own, state) == sentence
+        assert error_of(check_arrays, "Net", own, state) == sentence
         assert not own["a"].any()
 
-    def test_refuses_to_write_where_it_may_not(self) -> None:
+    def test_check_arrays_refuses_read_only_arrays_of_its_own(self) -> None:
         own = {"a": np.zeros(2), "b": np.zeros(2)}
         own["b"].setflags(write=False)
-        text = said(check_arrays, "Net", own, {"a": np.ones(2), "b": np.ones(2)})
+        text = error_of(check_arrays, "Net", own, {"a": np.ones(2), "b": np.ones(2)})
         assert text == "Net, b, expects a writable array, got a read-only one"
         assert not own["a"].any()
 
@@ -165,28 +165,28 @@ def draws(rng: np.random.Generator) -> list[float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestGenerators:
-    def test_go_on_where_they_stood(self, kind: str) -> None:
+    def test_a_restored_generator_draws_the_same_numbers(self, kind: str) -> None:
         rng, other = generator(kind, 1), generator(kind, 2)
-        rng.random(5, np.float32)  # an odd number: half a draw is kept
+        rng.random(5, np.float32)  # an odd number: the generator keeps half of a 64-bit draw
         state = state_of(rng)
         expected = draws(rng)
         check_generators("Net", {"rng": other}, {"rng": state})
         load_generators({"rng": other}, {"rng": state})
         assert draws(other) == expected
 
-    def test_do_not_move_when_their_state_is_checked(self, kind: str) -> None:
+    def test_check_generators_does_not_advance_a_generator(self, kind: str) -> None:
         rng, same = generator(kind, 1), generator(kind, 1)
         check_generators("Net", {"rng": rng}, {"rng": state_of(generator(kind, 2))})
         assert draws(rng) == draws(same)
 
-    def test_do_not_move_when_their_state_is_taken(self, kind: str) -> None:
+    def test_generator_states_does_not_advance_a_generator(self, kind: str) -> None:
         rng, same = generator(kind, 1), generator(kind, 1)
         state = state_of(rng)
         assert draws(rng) == draws(same)
         assert repr(state) == repr(state_of(generator(kind, 1)))
 
     @pytest.mark.parametrize(
-        "break_it",
+        "make_wrong",
         [
             lambda _: None,
             lambda _: 3,
@@ -200,32 +200,32 @@ class TestGenerators:
             lambda state: state | {"state": dict.fromkeys(state["state"], np.zeros(2, np.uint64))},
         ],
     )
-    def test_refuse_what_is_not_their_state_and_none_of_them_moves(
-        self, kind: str, break_it: Any
+    def test_check_generators_refuses_a_wrong_state_and_changes_none(
+        self, kind: str, make_wrong: Any
     ) -> None:
         own = {"a": generator(kind, 1), "b": generator(kind, 2)}
         state = {name: state_of(generator(kind, 3)) for name in own}
-        state["b"] = break_it(state["b"])
-        text = said(check_generators, "Net", own, state)
+        state["b"] = make_wrong(state["b"])
+        text = error_of(check_generators, "Net", own, state)
         assert text.startswith(f"Net expects the state of a {kind} for b, got ")
         assert text.endswith(str(state["b"])[:60])
         assert draws(own["a"]) == draws(generator(kind, 1))
         assert draws(own["b"]) == draws(generator(kind, 2))
 
-    def test_refuse_the_state_of_another_kind(self, kind: str) -> None:
+    def test_check_generators_refuses_the_state_of_another_kind(self, kind: str) -> None:
         other = KINDS[KINDS.index(kind) - 1]
         state = {"a": state_of(generator(other, 1))}
-        text = said(check_generators, "Net", {"a": generator(kind, 1)}, state)
+        text = error_of(check_generators, "Net", {"a": generator(kind, 1)}, state)
         assert text.startswith(f"Net expects the state of a {kind} for a, got ")
 
-    def test_are_all_there_and_no_others(self, kind: str) -> None:
+    def test_check_generators_refuses_other_names(self, kind: str) -> None:
         own = {"a": generator(kind, 1)}
-        text = said(check_generators, "Net", own, {"b": state_of(own["a"])})
+        text = error_of(check_generators, "Net", own, {"b": state_of(own["a"])})
         assert text == "Net expects a state with a, got none of a, and b"
 
 
-def at(kind: str, position: int) -> Any:
-    """A state at this position of its buffer, of which NumPy would read any at all."""
+def state_at(kind: str, position: int) -> Any:
+    """A state with this position in its buffer, which NumPy does not check."""
     state: Any = copy.deepcopy(generator(kind, 1).bit_generator.state)
     if kind == "MT19937":
         state["state"]["pos"] = position
@@ -235,18 +235,22 @@ def at(kind: str, position: int) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "size"), [("MT19937", 624), ("Philox", 4)])
-class TestPositionsInABuffer:
-    def test_from_the_first_to_the_last_are_taken(self, kind: str, size: int) -> None:
+class TestBufferPositions:
+    def test_every_position_inside_a_generator_buffer_is_restored(
+        self, kind: str, size: int
+    ) -> None:
         for position in (0, 1, size - 1, size):
             rng = generator(kind, 2)
-            check_generators("Net", {"rng": rng}, {"rng": at(kind, position)})
-            load_generators({"rng": rng}, {"rng": at(kind, position)})
+            check_generators("Net", {"rng": rng}, {"rng": state_at(kind, position)})
+            load_generators({"rng": rng}, {"rng": state_at(kind, position)})
             expected = generator(kind, 2)
-            expected.bit_generator.state = at(kind, position)
+            expected.bit_generator.state = state_at(kind, position)
             assert draws(rng) == draws(expected)
 
     @pytest.mark.parametrize("beyond", [-(10**6), -1, 1, 10**6])
-    def test_outside_of_it_are_refused(self, kind: str, size: int, beyond: int) -> None:
-        state = {"rng": at(kind, beyond if beyond < 0 else size + beyond)}
-        text = said(check_generators, "Net", {"rng": generator(kind, 2)}, state)
+    def test_positions_outside_of_a_generator_buffer_are_refused(
+        self, kind: str, size: int, beyond: int
+    ) -> None:
+        state = {"rng": state_at(kind, beyond if beyond < 0 else size + beyond)}
+        text = error_of(check_generators, "Net", {"rng": generator(kind, 2)}, state)
         assert text.startswith(f"Net expects the state of a {kind} for rng, got ")

@@ -16,13 +16,15 @@ class PrintLoss(Callback):
         print(trainer.epoch, trainer.history.last["loss"])
 
 
-def test_one_of_your_own_takes_three_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_callback_that_prints_the_loss_takes_three_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     history = make_trainer().fit(X, Y, epochs=2, callbacks=[PrintLoss()])
     losses = history.epochs["loss"]
     assert capsys.readouterr().out == f"1 {losses[0]}\n2 {losses[1]}\n"
 
 
-def test_hooks_do_nothing_of_their_own() -> None:
+def test_hooks_of_the_base_class_do_nothing() -> None:
     trainer = make_trainer()
     for hook in HOOKS:
         assert getattr(Callback(), hook)(trainer) is None
@@ -35,62 +37,68 @@ def test_hooks_do_nothing_of_their_own() -> None:
 
 
 class Named(Callback):
-    """Writes down what it is told, and remembers a number."""
+    """Records its hooks, and has a number as its state."""
 
-    told: list[str]
+    log: list[str]
 
     def __init__(self, name: str, *, last: bool = False) -> None:
         self.name, self.number = name, 0
         self.runs_last = last
 
     def on_epoch_end(self, trainer: Trainer) -> None:  # noqa: ARG002
-        self.told.append(self.name)
+        self.log.append(self.name)
 
     def close(self) -> None:
-        self.told.append(f"close {self.name}")
+        self.log.append(f"close {self.name}")
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"number": self.number}
 
-    def restoring(self, state: Any) -> Any:
+    def check_state_dict(self, state: Any) -> None:
+        super().check_state_dict(state)
         if state["number"] < 0:
-            raise InputError("Named expects a number")
-        return lambda: vars(self).update(number=state["number"])
+            raise InputError("Named expects a number >= 0")
+
+    def load_state_dict(self, state: Any) -> None:
+        self.check_state_dict(state)
+        self.number = state["number"]
 
 
 class Stepping(Named):
     def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002
-        self.told.append(f"step {self.name}")
+        self.log.append(f"step {self.name}")
 
 
 @pytest.fixture(autouse=True)
-def told() -> list[str]:
-    Named.told = []
-    return Named.told
+def log() -> list[str]:
+    Named.log = []
+    return Named.log
 
 
 class TestCallbacks:
-    def test_are_called_in_their_order_and_some_behind_all_others(self, told: list[str]) -> None:
+    def test_hooks_run_in_order_and_those_of_runs_last_callbacks_at_the_end(
+        self, log: list[str]
+    ) -> None:
         callbacks = Callbacks(
             [Named("z", last=True), Named("b"), Named("y", last=True), Named("a")]
         )
         callbacks.call("on_epoch_end", make_trainer())
-        assert told == ["b", "a", "z", "y"]
-        told.clear()
+        assert log == ["b", "a", "z", "y"]
+        log.clear()
         callbacks.close()
-        assert told == ["close b", "close a", "close z", "close y"]
+        assert log == ["close b", "close a", "close z", "close y"]
 
-    def test_are_called_at_each_step_where_they_do_something_then(self, told: list[str]) -> None:
+    def test_step_hooks_run_only_for_callbacks_that_override_them(self, log: list[str]) -> None:
         callbacks = [Stepping("c", last=True), Named("a"), Stepping("b")]
         Callbacks(callbacks).step_end(make_trainer())
-        assert told == ["step b", "step c"]
+        assert log == ["step b", "step c"]
 
-    def test_are_named_by_their_classes_and_counted(self) -> None:
+    def test_callbacks_are_named_by_class_and_number(self) -> None:
         callbacks = [Named("a"), Stepping("b"), Named("c"), Named("d")]
         assert list(Callbacks(callbacks).named) == ["Named", "Stepping", "Named-2", "Named-3"]
         assert list(Callbacks(callbacks).named.values()) == callbacks
 
-    def test_give_what_each_of_them_remembers_and_take_it_back(self) -> None:
+    def test_callbacks_return_and_load_the_state_of_each(self) -> None:
         ours, theirs = ([Named("a"), CSVLog("x"), Named("b")] for _ in range(2))
         first, second = Callbacks(ours), Callbacks(theirs)
         vars(ours[0]).update(number=1)
@@ -102,19 +110,19 @@ class TestCallbacks:
         second.load_state_dict(state)
         assert second.state_dict() == state
 
-    def test_leave_what_is_of_others_and_keep_what_nobody_has(self) -> None:
+    def test_a_callback_without_a_stored_state_keeps_its_own(self) -> None:
         callbacks = Callbacks([named := Named("a")])
         named.number = 3
         callbacks.load_state_dict({"Gone": {"number": 7}})
         assert named.number == 3
 
-    def test_refuse_as_a_whole(self) -> None:
+    def test_one_invalid_state_changes_no_callback(self) -> None:
         callbacks = Callbacks([named := Named("a"), Named("b")])
-        with pytest.raises(InputError, match="Named expects a number"):
-            callbacks.check_state_dict({"Named": {"number": 1}, "Named-2": {"number": -1}})
+        with pytest.raises(InputError, match="Named expects a number >= 0"):
+            callbacks.load_state_dict({"Named": {"number": 1}, "Named-2": {"number": -1}})
         assert named.number == 0
 
-    def test_are_callbacks_and_made(self) -> None:
+    def test_callbacks_rejects_items_that_are_not_callback_objects(self) -> None:
         with pytest.raises(
             InputError, match=r"got <class '.*PrintLoss'>: write PrintLoss\(\.\.\.\)$"
         ):

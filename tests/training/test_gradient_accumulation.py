@@ -30,7 +30,7 @@ def data(samples: int) -> tuple[Array, Array]:
 
 
 class Scale(Layer):
-    """y = w x with a w without axes; what it is given stays in `sizes`."""
+    """y = w x with a w without axes; it records its batch sizes in `sizes`."""
 
     def __init__(self) -> None:
         self.w = Parameter(2.0, np.float64)
@@ -66,20 +66,22 @@ class Weighted(Layer):
         return dprediction
 
 
-class TestDifferentiate:
+class TestAccumulateGradients:
     @given(st.integers(1, 24), st.integers(1, 30), st.booleans())
-    def test_is_that_of_the_whole_batch(self, samples: int, size: int, labels: bool) -> None:
+    def test_accumulated_gradients_equal_those_of_the_whole_batch(
+        self, samples: int, size: int, labels: bool
+    ) -> None:
         x, y = data(samples)
         targets = y if labels else x + 1
         whole, parts = network(), network()
         loss, other_loss = (
             (SoftmaxCrossEntropy() if labels else MeanSquaredError()) for _ in range(2)
         )
-        wanted: float = loss(whole(x), targets)
+        expected: float = loss(whole(x), targets)
         whole.backward(loss.backward())
         got = accumulate_gradients(parts, other_loss, x, targets, size)
         assert type(got) is float
-        assert got == pytest.approx(wanted, rel=1e-12)
+        assert got == pytest.approx(expected, rel=1e-12)
         for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
             assert one.grad is not None
             assert other.grad is not None
@@ -90,7 +92,9 @@ class TestDifferentiate:
         ("size", "sizes"),
         [(1, [1] * 7), (3, [3, 3, 1]), (4, [4, 3]), (6, [6, 1]), (7, [7]), (8, [7])],
     )
-    def test_works_off_parts_of_at_most_the_size(self, size: int, sizes: list[int]) -> None:
+    def test_a_batch_is_split_into_parts_of_at_most_the_given_size(
+        self, size: int, sizes: list[int]
+    ) -> None:
         model, x = Scale(), np.arange(7.0)
         loss = accumulate_gradients(model, MeanSquaredError(), x, 3 * x, size)
         assert model.sizes == sizes
@@ -99,7 +103,7 @@ class TestDifferentiate:
         assert np.shape(model.w.grad) == ()
 
     @pytest.mark.parametrize("size", [2, 4, 5, 9])
-    def test_averages_the_gradients_in_the_loss_too(self, size: int) -> None:
+    def test_gradients_of_parameters_of_the_loss_are_averaged_too(self, size: int) -> None:
         x = np.arange(5.0)
         model, loss = Scale(), Weighted()
         assert accumulate_gradients(model, loss, x, 3 * x, size) == pytest.approx(18, rel=1e-14)
@@ -108,7 +112,7 @@ class TestDifferentiate:
         assert model.w.grad == pytest.approx(-3 * 2 * 6, rel=1e-14)
 
     @given(st.integers(1, 12), st.integers(1, 15))
-    def test_shows_each_sample_once_in_order(self, samples: int, size: int) -> None:
+    def test_observe_gets_each_sample_once_in_order(self, samples: int, size: int) -> None:
         x, y = data(samples)
         model = network()
         shown: list[tuple[Array, Array]] = []
@@ -126,7 +130,7 @@ class TestDifferentiate:
         np.testing.assert_allclose(predictions, model(x), rtol=1e-12)
 
     @pytest.mark.parametrize("size", [2, 5])
-    def test_forgets_the_gradient_of_the_batch_before(self, size: int) -> None:
+    def test_gradients_of_the_previous_batch_are_not_added(self, size: int) -> None:
         x, y = data(5)
         used, fresh = network(), network()
         accumulate_gradients(used, SoftmaxCrossEntropy(), -x, 2 - y, size)
@@ -136,7 +140,7 @@ class TestDifferentiate:
             assert np.array_equal(np.asarray(one.grad), np.asarray(other.grad))
 
     @pytest.mark.parametrize("size", [2, 5])
-    def test_keeps_float32(self, size: int) -> None:
+    def test_accumulated_gradients_of_float32_parameters_are_float32(self, size: int) -> None:
         x, y = data(5)
         model = network(np.float32)
         accumulate_gradients(model, SoftmaxCrossEntropy(), x.astype(np.float32), y, size)

@@ -31,14 +31,14 @@ def filled() -> History:
 
 
 class TestColumns:
-    def test_have_a_number_for_each_row(self) -> None:
+    def test_columns_have_a_value_for_each_row(self) -> None:
         history = filled()
         assert lists(history.epochs) == {"loss": [0.5, 0.125], "accuracy": [0.25, 0.75]}
         assert lists(history.steps) == {"loss": [1, 1 / 2, 1 / 3], "learning_rate": [0.1] * 3}
         assert history.epochs["loss"][-1] == 0.125
 
     @pytest.mark.parametrize("per", ["epoch", "step"])
-    def test_have_nan_where_a_figure_was_not_measured(self, per: str) -> None:
+    def test_columns_have_nan_where_a_value_was_not_measured(self, per: str) -> None:
         history = History()
         add = history.add_epoch if per == "epoch" else history.add_step
         add({"loss": 3.0})
@@ -50,40 +50,40 @@ class TestColumns:
         np.testing.assert_array_equal(columns["loss"], [3, 2, NAN, NAN])
         np.testing.assert_array_equal(columns["accuracy"], [NAN, 0.5, 0.75, NAN])
 
-    def test_of_two_histories_are_their_own(self) -> None:
+    def test_histories_do_not_share_columns(self) -> None:
         filled()
         assert History().epochs == History().steps == {}
 
 
 class TestLast:
-    def test_is_the_figures_of_the_last_epoch(self) -> None:
+    def test_last_is_the_metrics_of_the_last_epoch(self) -> None:
         assert filled().last == {"loss": 0.125, "accuracy": 0.75}
 
-    def test_leaves_out_what_was_not_measured_then(self) -> None:
+    def test_last_leaves_out_what_the_last_epoch_did_not_measure(self) -> None:
         history = filled()
         history.add_epoch({"loss": 0.0, "f1": 0.5})
         assert history.last == {"loss": 0, "f1": 0.5}
 
-    def test_of_nothing_is_empty(self) -> None:
+    def test_last_of_an_empty_history_is_empty(self) -> None:
         assert History().last == {}
 
 
 class TestToFrame:
-    def test_has_a_row_for_each_epoch_counted_from_1(self) -> None:
+    def test_to_frame_has_a_row_for_each_epoch_counted_from_1(self) -> None:
         frame = filled().to_frame()
         assert frame.to_dict("list") == {"loss": [0.5, 0.125], "accuracy": [0.25, 0.75]}
         assert frame.index.tolist() == [1, 2]
         assert frame.index.name == "epoch"
         assert set(frame.dtypes) == {np.dtype(np.float64)}
 
-    def test_has_a_row_for_each_step_counted_from_1(self) -> None:
+    def test_to_frame_has_a_row_for_each_step_counted_from_1(self) -> None:
         frame = filled().to_frame(per="step")
         assert frame["loss"].tolist() == [1, 1 / 2, 1 / 3]
         assert list(frame.columns) == ["loss", "learning_rate"]
         assert frame.index.tolist() == [1, 2, 3]
         assert frame.index.name == "step"
 
-    def test_is_a_copy(self) -> None:
+    def test_to_frame_returns_a_copy(self) -> None:
         history = filled()
         frame = history.to_frame()
         history.add_epoch({"loss": 7.0})
@@ -91,18 +91,20 @@ class TestToFrame:
         assert len(frame) == 2
         assert history.epochs["loss"][0] == 0.5
 
-    def test_of_nothing_has_no_rows(self) -> None:
+    def test_to_frame_of_an_empty_history_has_no_rows(self) -> None:
         frame = History().to_frame()
         assert frame.shape == (0, 0)
         assert frame.index.name == "epoch"
 
     @pytest.mark.parametrize("per", ["steps", None, 1])
-    def test_refuses_rows_of_another_kind(self, per: Any) -> None:
+    def test_to_frame_rejects_other_rows_than_epochs_and_steps(self, per: Any) -> None:
         assert said(filled().to_frame, per) == (
             f"to_frame expects per to be 'epoch' or 'step', got {per!r}"
         )
 
-    def test_without_pandas_names_what_brings_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_to_frame_without_pandas_names_the_extra_to_install(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setitem(sys.modules, "pandas", None)
         with pytest.raises(ImportError) as error:
             filled().to_frame()
@@ -110,13 +112,13 @@ class TestToFrame:
         assert isinstance(error.value.__cause__, ImportError)
 
 
-def test_repr_tells_the_size_and_the_last_figures() -> None:
+def test_repr_of_a_history_has_its_size_and_last_metrics() -> None:
     assert repr(History()) == "History(0 epochs, 0 steps)"
     assert repr(filled()) == "History(2 epochs, 3 steps: loss 0.1250, accuracy 0.7500)"
 
 
 class TestState:
-    def test_is_the_columns_as_float64(self) -> None:
+    def test_state_of_a_history_is_its_columns_as_float64(self) -> None:
         state = filled().state_dict()
         assert list(state) == ["epochs", "steps"]
         assert list(state["epochs"]) == ["loss", "accuracy"]
@@ -125,7 +127,7 @@ class TestState:
         assert state["epochs"]["accuracy"].tolist() == [0.25, 0.75]
         assert state["steps"]["loss"].tolist() == [1, 1 / 2, 1 / 3]
 
-    def test_goes_on_as_before(self) -> None:
+    def test_history_continues_from_a_state(self) -> None:
         history, other = filled(), History()
         history.add_epoch({"f1": 0.5})
         other.add_epoch({"other": 1.0})
@@ -135,17 +137,17 @@ class TestState:
         for each in (history, other):
             each.add_epoch({"loss": 0.25, "f1": 1.0})
             each.add_step({"loss": 0.75})
-        for got, wanted in ((other.epochs, history.epochs), (other.steps, history.steps)):
-            assert list(got) == list(wanted)
-            np.testing.assert_equal(lists(got), lists(wanted))
+        for got, expected in ((other.epochs, history.epochs), (other.steps, history.steps)):
+            assert list(got) == list(expected)
+            np.testing.assert_equal(lists(got), lists(expected))
         np.testing.assert_array_equal(other.epochs["loss"], [0.5, 0.125, NAN, 0.25])
 
-    def test_of_nothing_is_restored(self) -> None:
+    def test_history_loads_an_empty_state(self) -> None:
         history = filled()
         history.load_state_dict(History().state_dict())
         assert history.epochs == history.steps == {}
 
-    def test_is_read_in_any_byte_order_and_layout(self) -> None:
+    def test_history_loads_columns_of_any_byte_order_and_layout(self) -> None:
         column = np.array([1.0, 9.0, 2.0, 9.0], ">f8")[::2]
         history = History()
         history.load_state_dict({"epochs": {"loss": column}, "steps": {}})
@@ -180,7 +182,9 @@ class TestState:
             ),
         ],
     )
-    def test_that_is_none_is_refused_and_nothing_changed(self, state: Any, sentence: str) -> None:
+    def test_history_rejects_an_invalid_state_and_stays_unchanged(
+        self, state: Any, sentence: str
+    ) -> None:
         history = filled()
         assert said(history.check_state_dict, state) == sentence
         assert lists(history.epochs) == lists(filled().epochs)

@@ -23,17 +23,17 @@ def said(do: Any, *args: Any) -> str:
 
 
 class TestCounts:
-    def test_start_at_nothing(self) -> None:
+    def test_progress_starts_at_0(self) -> None:
         assert list(Progress().state_dict().items()) == [(name, 0) for name in NAMES]
         assert Progress().batches == 0
 
     @pytest.mark.parametrize(("size", "count"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
-    def test_know_how_many_batches_an_epoch_has(self, size: int, count: int) -> None:
+    def test_progress_knows_the_number_of_batches_of_an_epoch(self, size: int, count: int) -> None:
         progress = Progress()
         progress.begin(batches(size))
         assert progress.batches == count == len(batches(size))
 
-    def test_go_up_with_each_step(self) -> None:
+    def test_progress_counts_steps_batches_samples_and_losses(self) -> None:
         progress = Progress()
         progress.begin(batches())
         progress.count(0.5, 4)
@@ -43,7 +43,7 @@ class TestCounts:
             epoch=0, step=3, batch=3, samples=10, loss_sum=12.0, size=10, batch_size=4
         )
 
-    def test_of_an_epoch_end_with_it_and_give_its_mean_loss(self) -> None:
+    def test_finish_epoch_returns_the_mean_loss_and_resets_the_epoch(self) -> None:
         progress = Progress()
         progress.begin(batches())
         for epoch in range(2):
@@ -56,14 +56,14 @@ class TestCounts:
 
 
 class TestBegin:
-    def test_goes_on_with_the_same_batches(self) -> None:
+    def test_begin_continues_an_epoch_with_the_same_batches(self) -> None:
         progress = Progress()
         progress.begin(batches())
         progress.count(0.5, 4)
         progress.begin(batches())
         assert (progress.batch, progress.samples) == (1, 4)
 
-    def test_takes_other_batches_between_two_epochs(self) -> None:
+    def test_begin_accepts_other_batches_between_two_epochs(self) -> None:
         progress = Progress()
         progress.begin(batches())
         progress.count(0.5, 10)
@@ -72,21 +72,23 @@ class TestBegin:
         assert progress == Progress(epoch=1, step=1, size=20, batch_size=5)
 
     @pytest.mark.parametrize(("size", "batch_size"), [(11, 4), (10, 5)])
-    def test_refuses_other_batches_within_an_epoch(self, size: int, batch_size: int) -> None:
+    def test_begin_rejects_other_batches_within_an_epoch(self, size: int, batch_size: int) -> None:
         progress = Progress(epoch=2)
         progress.begin(batches())
         progress.count(0.5, 4)
         before = progress.state_dict()
         assert said(progress.begin, batches(size, batch_size)) == (
-            "fit expects to go on in the middle of epoch 3, with 10 samples and batch_size=4, "
+            "fit expects to continue within epoch 3, with 10 samples and batch_size=4, "
             f"got {size} samples and batch_size={batch_size}"
         )
         assert progress.state_dict() == before
 
 
-class TestDemandFinite:
+class TestCheckFinite:
     @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-    def test_refuses_a_loss_that_is_no_number_and_says_where(self, loss: float) -> None:
+    def test_check_finite_raises_for_a_non_finite_loss_with_step_and_epoch(
+        self, loss: float
+    ) -> None:
         progress = Progress(epoch=2, step=7)
         with pytest.raises(DivergenceError) as error:
             progress.check_finite(loss)
@@ -95,12 +97,12 @@ class TestDemandFinite:
         assert progress == Progress(epoch=2, step=7)
 
     @pytest.mark.parametrize("loss", [0.0, -3.0, 1e300])
-    def test_passes_any_number(self, loss: float) -> None:
+    def test_check_finite_accepts_any_finite_loss(self, loss: float) -> None:
         Progress().check_finite(loss)
 
 
 class TestState:
-    def test_goes_through_json_and_on_as_before(self) -> None:
+    def test_progress_continues_from_a_state_stored_as_json(self) -> None:
         progress, other = Progress(), Progress(epoch=9)
         progress.begin(batches())
         progress.count(0.5, 4)
@@ -116,16 +118,18 @@ class TestState:
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("value", [math.nan, None, "3", math.inf])
-    def test_of_wrong_numbers_is_refused_and_nothing_changed(self, name: str, value: Any) -> None:
+    def test_progress_rejects_wrong_numbers_in_a_state_and_stays_unchanged(
+        self, name: str, value: Any
+    ) -> None:
         progress = Progress(*range(1, 8))
         before = progress.state_dict()
-        wanted = "a finite number" if name == "loss_sum" else "a whole number >= 0"
+        expected = "a finite number" if name == "loss_sum" else "a whole number >= 0"
         assert said(progress.check_state_dict, before | {name: value}) == (
-            f"Progress expects {name} to be {wanted}, got {value!r}"
+            f"Progress expects {name} to be {expected}, got {value!r}"
         )
         assert progress.state_dict() == before
 
-    def test_counts_from_0_in_whole_numbers_but_for_the_sum_of_losses(self) -> None:
+    def test_progress_state_has_counts_of_at_least_0_and_any_sum_of_losses(self) -> None:
         progress = Progress()
         state = progress.state_dict()
         assert said(progress.check_state_dict, state | {"batch": -1}).endswith(">= 0, got -1")
@@ -133,7 +137,7 @@ class TestState:
         progress.load_state_dict(state | {"loss_sum": -0.5})
         assert progress.loss_sum == -0.5
 
-    def test_of_another_kind_is_refused(self) -> None:
+    def test_progress_rejects_a_state_with_other_keys(self) -> None:
         assert said(Progress().check_state_dict, None) == "Progress expects a state, got none"
         state = Progress().state_dict()
         del state["epoch"]

@@ -1,4 +1,4 @@
-"""The loop, held against one that is written by hand."""
+"""The training loop, compared with one written by hand."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,6 @@ from tinynet import (
 )
 from tinynet.callbacks import Callback, Checkpoint, CSVLog
 from tinynet.datasets.batches import Batches
-from tinynet.health import Findings, preflight
 from tinynet.optimizers.schedules import Cosine, OnPlateau, Schedule
 from tinynet.training.metrics import Metric
 
@@ -46,7 +45,7 @@ def weights(trainer: Trainer) -> list[bytes]:
 
 
 class Each(Callback):
-    """Does something at every step, behind all others, and counts them."""
+    """Calls a function after every step, after all other callbacks, and counts the calls."""
 
     runs_last = True
 
@@ -63,7 +62,7 @@ def stop_at(step: int) -> Each:
 
 
 class TestAgainstALoopByHand:
-    def test_weights_and_figures_are_the_same_to_the_last_bit(self) -> None:
+    def test_fit_equals_a_handwritten_loop_bit_for_bit(self) -> None:
         rate = Cosine(0.1, steps=9)
         trainer = trainer_of(make_model(), rate, metrics=[Accuracy()], seed=7)
         trainer.optimizer.clip_norm = 0.5
@@ -74,20 +73,20 @@ class TestAgainstALoopByHand:
         batches = Batches(X, Y, 20, seed=7)
         losses, norms, rows = [], [], []
         for epoch in range(3):
-            loss_sum, right = 0.0, 0
+            loss_sum, correct = 0.0, 0
             for x, y in batches.epoch(epoch):
                 logits = model(x)
                 losses.append(loss(logits, y))
                 loss_sum += losses[-1] * len(x)
-                right += int((logits.argmax(axis=1) == y).sum())
+                correct += int((logits.argmax(axis=1) == y).sum())
                 model.backward(loss.backward())
                 optimizer.step()
                 norms.append(optimizer.gradient_norm)
             model.eval()
             logits = model(X_TEST)
-            held_out = loss(logits, Y_TEST), (logits.argmax(axis=1) == Y_TEST).mean()
+            validated = loss(logits, Y_TEST), (logits.argmax(axis=1) == Y_TEST).mean()
             model.train()
-            rows.append([loss_sum / 50, right / 50, rate(3 * epoch + 2), *held_out])
+            rows.append([loss_sum / 50, correct / 50, rate(3 * epoch + 2), *validated])
 
         assert weights(trainer) == [p.value.tobytes() for p in model.parameters()]
         assert history is trainer.history
@@ -103,7 +102,7 @@ class TestAgainstALoopByHand:
         assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (3, 9, 3)
         assert trainer.last_metrics == history.last
 
-    def test_another_seed_is_another_order(self) -> None:
+    def test_the_seed_determines_the_order_of_the_samples(self) -> None:
         ends = []
         for seed in (0, 0, 1):
             trainer = trainer_of(make_model(), seed=seed)
@@ -111,7 +110,7 @@ class TestAgainstALoopByHand:
             ends.append(weights(trainer))
         assert ends[0] == ends[1] != ends[2]
 
-    def test_a_transform_is_learned_from_in_place_of_the_data(self) -> None:
+    def test_fit_trains_on_transformed_batches_and_validates_on_the_data(self) -> None:
         def noise(x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
             return x + rng.standard_normal(x.shape).astype(np.float32), y
 
@@ -126,25 +125,25 @@ class TestAgainstALoopByHand:
                 model.backward(loss.backward())
                 optimizer.step()
         assert weights(trainer) == [p.value.tobytes() for p in model.parameters()]
-        held_out = loss(model.eval()(X), Y)  # which is not transformed
-        assert trainer.history.last["validation_loss"] == held_out
+        validation_loss = loss(model.eval()(X), Y)  # which is not transformed
+        assert trainer.history.last["validation_loss"] == validation_loss
 
-    def test_a_schedule_is_told_the_figures_of_each_epoch(self) -> None:
-        told = []
+    def test_a_schedule_observes_the_metrics_of_each_epoch(self) -> None:
+        observed = []
 
-        class Told(Schedule):
+        class Observing(Schedule):
             def __call__(self, step: int) -> float:  # noqa: ARG002
                 return 0.1
 
-            def observe(self, figures: Any) -> None:
-                told.append(dict(figures))
+            def observe(self, metrics: Any) -> None:
+                observed.append(dict(metrics))
 
-        trainer = trainer_of(make_model(), Told())
+        trainer = trainer_of(make_model(), Observing())
         trainer.fit(X, Y, epochs=2, batch_size=20, validation=(X_TEST, Y_TEST))
         columns = trainer.history.epochs
-        assert told == [{name: columns[name][row] for name in columns} for row in (0, 1)]
+        assert observed == [{name: columns[name][row] for name in columns} for row in (0, 1)]
 
-    def test_a_plateau_lowers_the_rate(self) -> None:
+    def test_on_plateau_lowers_the_learning_rate_in_fit(self) -> None:
         trainer = trainer_of(make_model(), OnPlateau(1e-9, patience=0, factor=0.5, monitor="loss"))
         trainer.fit(X, Y, epochs=12, batch_size=20)
         rates = trainer.history.epochs["learning_rate"]
@@ -152,7 +151,7 @@ class TestAgainstALoopByHand:
 
 
 class Sizes(Layer):
-    """y = x, and a list of how many samples came."""
+    """y = x; records the number of samples of each call."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -173,7 +172,7 @@ class TestMicroBatches:
         return trainer
 
     @pytest.mark.parametrize("size", [1, 7, 10, 19])
-    def test_make_the_same_step(self, size: int) -> None:
+    def test_micro_batches_make_the_same_step(self, size: int) -> None:
         whole, parts = self.ends(None), self.ends(size)
         for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
             np.testing.assert_allclose(other.value, one.value, rtol=1e-10, atol=1e-12)
@@ -181,18 +180,28 @@ class TestMicroBatches:
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
         assert whole.history.epochs["accuracy"] == parts.history.epochs["accuracy"]
 
-    def test_are_as_large_as_asked_for_and_those_left_over(self) -> None:
+    def test_micro_batches_have_the_given_size_and_the_remainder(self) -> None:
         seen = Sizes()
         trainer = trainer_of(Sequential([seen, Dense(4, 3, rng=0)]))
         trainer.fit(X, Y, epochs=1, batch_size=20, micro_batch_size=8)
-        assert seen.sizes == [0, 8, 8, 4, 8, 8, 4, 8, 2]  # the shapes went through first
+        assert seen.sizes == [
+            0,
+            8,
+            8,
+            4,
+            8,
+            8,
+            4,
+            8,
+            2,
+        ]  # first an empty batch, to check the shapes
 
-    def test_of_a_whole_batch_and_more_are_that_batch(self) -> None:
+    def test_micro_batches_of_at_least_the_batch_size_change_no_bit(self) -> None:
         assert digest(self.ends(20)) == digest(self.ends(99)) == digest(self.ends(None))
 
-    def test_average_the_gradients_of_a_loss_too(self) -> None:
+    def test_micro_batches_average_the_gradients_of_the_loss_too(self) -> None:
         class Weighed(Layer):
-            """The mean of a · (prediction - target), with an a to learn."""
+            """The mean of a · (prediction - target), with a parameter a."""
 
             def __init__(self) -> None:
                 self.a = Parameter(1.0, np.float64)
@@ -217,7 +226,7 @@ class TestMicroBatches:
 
 
 class TestEpochs:
-    def test_are_those_in_all_and_a_second_fit_goes_on(self) -> None:
+    def test_epochs_count_all_fits_and_a_second_fit_continues(self) -> None:
         whole, parts = make_trainer(), make_trainer()
         whole.fit(X, Y, epochs=5, batch_size=20)
         for epochs in (0, 2, 2, 1, 5):
@@ -226,13 +235,13 @@ class TestEpochs:
         assert (parts.epoch, parts.step) == (5, 15)
         assert digest(parts) == digest(whole)
 
-    def test_may_have_other_data_and_batches_each(self) -> None:
+    def test_each_epoch_may_have_other_data_and_batch_sizes(self) -> None:
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=1, batch_size=20)
         trainer.fit(X_TEST, Y_TEST, epochs=2, batch_size=15)
         assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (2, 5, 2)
 
-    def test_without_one_there_is_nothing_yet(self) -> None:
+    def test_a_trainer_without_epochs_has_no_history_and_nan_metrics(self) -> None:
         trainer = make_trainer()
         assert (trainer.epoch, trainer.step, trainer.steps_per_epoch) == (0, 0, 0)
         assert (trainer.epochs, trainer.stopping, trainer.metric_names) == (0, False, ())
@@ -242,13 +251,13 @@ class TestEpochs:
         assert list(trainer.last_metrics) == list(trainer.metric_names)
         assert np.isnan([*trainer.last_metrics.values()]).all()
 
-    def test_have_batches_of_64_in_the_order_of_seed_0_where_nothing_else_is_said(self) -> None:
+    def test_fit_defaults_to_batches_of_64_and_seed_0(self) -> None:
         x, y = make_data(65)
         trainer = trainer_of(make_model())
         trainer.fit(x, y, epochs=1)
         assert (trainer.step, trainer.seed) == (2, 0)
 
-    def test_validation_may_come_later(self) -> None:
+    def test_validation_data_may_be_added_in_a_later_fit(self) -> None:
         trainer = trainer_of(make_model())
         trainer.fit(X, Y, epochs=1)
         trainer.fit(X, Y, epochs=2, validation=(X_TEST, Y_TEST))
@@ -260,43 +269,43 @@ class TestEpochs:
 
 
 class TestEvaluate:
-    def test_is_the_mean_loss_and_the_metrics_in_evaluation_mode(self) -> None:
+    def test_evaluate_returns_mean_loss_and_metrics_in_evaluation_mode(self) -> None:
         trainer = trainer_of(make_model(), metrics=[Accuracy(), ConfusionMatrix(3)])
         trainer.fit(X, Y, epochs=1)
         logits = trainer.model.eval()(X_TEST)
         trainer.model.train()
-        figures = trainer.evaluate(X_TEST, Y_TEST)
-        assert list(figures) == ["loss", "accuracy", "confusion_matrix"]
-        assert figures["loss"] == SoftmaxCrossEntropy()(logits, Y_TEST)
-        assert figures["accuracy"] == (logits.argmax(axis=1) == Y_TEST).mean()
-        assert figures["confusion_matrix"].sum() == 30
+        results = trainer.evaluate(X_TEST, Y_TEST)
+        assert list(results) == ["loss", "accuracy", "confusion_matrix"]
+        assert results["loss"] == SoftmaxCrossEntropy()(logits, Y_TEST)
+        assert results["accuracy"] == (logits.argmax(axis=1) == Y_TEST).mean()
+        assert results["confusion_matrix"].sum() == 30
         assert "confusion_matrix" not in trainer.history.epochs  # which has numbers
         in_parts = trainer.evaluate(X_TEST, Y_TEST, batch_size=7)
-        assert in_parts["loss"] == pytest.approx(figures["loss"], rel=1e-6)
-        assert in_parts["accuracy"] == figures["accuracy"]
+        assert in_parts["loss"] == pytest.approx(results["loss"], rel=1e-6)
+        assert in_parts["accuracy"] == results["accuracy"]
 
-    def test_weighs_batches_by_their_samples(self) -> None:
+    def test_evaluate_weights_batches_by_their_samples(self) -> None:
         model = Dense(1, 1, rng=0)
         trainer = Trainer(model, MeanSquaredError(), SGD(model.parameters(), 0.1))
         model.weight.value[:] = 1
         x = np.array([[0.0], [0.0], [3.0]], np.float32)
-        figures = trainer.evaluate(x, np.zeros((3, 1), np.float32), batch_size=2)
-        assert figures == {"loss": pytest.approx(3)}
+        results = trainer.evaluate(x, np.zeros((3, 1), np.float32), batch_size=2)
+        assert results == {"loss": pytest.approx(3)}
 
-    def test_batches_are_of_1024_where_nothing_else_is_said(self) -> None:
+    def test_evaluate_and_predict_default_to_batches_of_1024(self) -> None:
         seen = Sizes()
         trainer = trainer_of(Sequential([seen, Dense(4, 3, rng=0)]))
         x, y = make_data(1025)
         trainer.evaluate(x, y)
         trainer.predict(x)
-        assert seen.sizes == [0, 1024, 1, 1024, 1]  # the shapes went through first
+        assert seen.sizes == [0, 1024, 1, 1024, 1]  # first an empty batch, to check the shapes
 
-    def test_is_the_model_that_predicts(self) -> None:
+    def test_predict_returns_the_output_of_the_model(self) -> None:
         trainer = make_trainer()
         assert (trainer.predict(X) == trainer.model.predict(X)).all()
         assert trainer.predict(X, 7).shape == (50, 3)
 
-    def test_in_the_middle_of_an_epoch_they_change_nothing(self) -> None:
+    def test_evaluate_and_predict_within_an_epoch_change_nothing(self) -> None:
         def look(trainer: Trainer) -> None:
             trainer.evaluate(X, Y, batch_size=7)
             trainer.predict(X, 7)
@@ -308,15 +317,9 @@ class TestEvaluate:
         assert looks.calls == 9
         assert digest(looked_at) == digest(plain)
 
-    def test_preflight_changes_nothing_either(self) -> None:
-        trainer = make_trainer()
-        before = digest(trainer)
-        assert isinstance(preflight(trainer, X, Y), Findings)
-        assert digest(trainer) == before
-
 
 class TestModes:
-    def test_are_training_within_and_those_of_before_behind(self) -> None:
+    def test_fit_sets_training_mode_and_restores_the_former_modes(self) -> None:
         trainer = make_trainer()
         frozen: Any = trainer.model
         frozen.layers[3].eval()  # a Dropout
@@ -331,8 +334,8 @@ class TestModes:
         trainer.evaluate(X, Y)
         assert [layer.training for layer in layers] == after
 
-    def test_of_the_loss_are_those_of_evaluation_there(self) -> None:
-        class Moody(Layer):
+    def test_the_loss_is_in_evaluation_mode_for_validation(self) -> None:
+        class ModeLoss(Layer):
             def forward(self, *_: Array) -> float:
                 return float(self.training)
 
@@ -340,11 +343,11 @@ class TestModes:
                 return np.zeros((50, 3))
 
         model = make_model()
-        trainer = Trainer(model, Moody(), SGD(model.parameters(), 0.1))
+        trainer = Trainer(model, ModeLoss(), SGD(model.parameters(), 0.1))
         trainer.fit(X, Y, epochs=1, validation=(X, Y))
         assert trainer.history.last == {"loss": 1, "learning_rate": 0.1, "validation_loss": 0}
 
-    def test_come_back_after_an_error_and_callbacks_are_closed(self) -> None:
+    def test_an_error_in_fit_restores_modes_and_closes_callbacks(self) -> None:
         closed = []
 
         class Door(Callback):
@@ -366,7 +369,7 @@ class TestModes:
 
 class TestDivergence:
     @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_is_told_before_the_parameters_change(self, value: float) -> None:
+    def test_divergence_is_raised_before_the_parameters_change(self, value: float) -> None:
         x = X.copy()
         trainer = make_trainer()
         trainer.fit(x, Y, epochs=2, batch_size=20)
@@ -378,7 +381,7 @@ class TestDivergence:
             trainer.fit(x, Y, epochs=3, batch_size=20, callbacks=[keep])
         assert re.fullmatch(
             r"the loss became (nan|inf) in step 8, epoch 3: try a lower learning rate or "
-            r"clip_norm, run preflight\(trainer, x, y\), or look for the place with detect_anomaly; "
+            r"clip_norm, run preflight\(trainer, x, y\), or find the layer with detect_anomaly; "
             r"the parameters are those before this step",
             str(error.value),
         )
@@ -386,14 +389,14 @@ class TestDivergence:
         assert (weights(trainer), trainer.optimizer.steps) == marks[-1]
         assert (trainer.step, len(trainer.history.steps["loss"])) == (7, 7)
 
-    def test_of_a_rate_that_is_too_high(self) -> None:
+    def test_a_far_too_high_learning_rate_raises_divergence_error(self) -> None:
         trainer = trainer_of(make_model(), 1e30)
         with pytest.raises(DivergenceError, match="the loss became nan in step 2, epoch 1"):
             trainer.fit(X, Y, epochs=1, batch_size=20)
 
 
 class TestStopping:
-    def test_in_the_middle_of_an_epoch_and_going_on_is_as_never_stopped(self) -> None:
+    def test_a_run_stopped_at_every_step_equals_one_never_stopped(self) -> None:
         whole = make_trainer()
         whole.fit(X, Y, epochs=4, batch_size=20, validation=(X_TEST, Y_TEST))
         stopped = make_trainer()
@@ -408,11 +411,11 @@ class TestStopping:
         assert digest(stopped) == digest(whole)
 
     @pytest.mark.parametrize(
-        ("samples", "batch_size", "came"),
+        ("samples", "batch_size", "got"),
         [(50, 25, "50 samples and batch_size=25"), (40, 20, "40 samples and batch_size=20")],
     )
-    def test_in_the_middle_of_an_epoch_other_batches_are_refused(
-        self, samples: int, batch_size: int, came: str
+    def test_other_batches_within_an_epoch_are_rejected(
+        self, samples: int, batch_size: int, got: str
     ) -> None:
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=2, batch_size=20, callbacks=[stop_at(4)])
@@ -420,8 +423,7 @@ class TestStopping:
         with pytest.raises(InputError) as error:
             trainer.fit(X[:samples], Y[:samples], epochs=2, batch_size=batch_size)
         assert str(error.value) == (
-            "fit expects to go on in the middle of epoch 2, with 50 samples and batch_size=20, "
-            f"got {came}"
+            f"fit expects to continue within epoch 2, with 50 samples and batch_size=20, got {got}"
         )
         assert digest(trainer) == before
         trainer.fit(X, Y, epochs=2, batch_size=20)
@@ -431,7 +433,7 @@ class TestStopping:
         ("hook", "steps"),
         [("on_fit_start", 0), ("on_epoch_start", 1), ("on_step_end", 1), ("on_epoch_end", 3)],
     )
-    def test_is_possible_in_every_hook(self, hook: str, steps: int) -> None:
+    def test_stop_works_in_every_hook(self, hook: str, steps: int) -> None:
         stopper: Any = type("Stopper", (Callback,), {hook: lambda _, trainer: trainer.stop()})()
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=2, batch_size=20, callbacks=[stopper])
@@ -448,11 +450,11 @@ class Recorder(Callback):
         return super().__getattribute__(name)
 
     def on_step_end(self, trainer: Trainer) -> None:
-        raise NotImplementedError  # stands here to be found
+        raise NotImplementedError  # overridden, so that Callbacks calls it
 
 
 class TestHooks:
-    def test_come_in_their_order_and_the_figures_before_them(self) -> None:
+    def test_hooks_run_in_order_with_updated_counts(self) -> None:
         recorder = Recorder()
         trainer = make_trainer()
         trainer.fit(X, Y, epochs=2, batch_size=30, callbacks=[recorder])
@@ -469,7 +471,7 @@ class TestHooks:
             ("on_fit_end", 2, 4),
         ]
 
-    def test_come_again_where_an_epoch_goes_on(self) -> None:
+    def test_hooks_run_again_when_an_epoch_is_continued(self) -> None:
         trainer, first, second = make_trainer(), Recorder(), Recorder()
         trainer.fit(X, Y, epochs=1, batch_size=30, callbacks=[stop_at(1), first])
         trainer.fit(X, Y, epochs=1, batch_size=30, callbacks=[second])
@@ -487,22 +489,22 @@ class TestHooks:
             "on_fit_end",
         ]
 
-    def test_see_the_batch_and_the_names_of_the_figures(self) -> None:
+    def test_hooks_can_read_the_batch_and_the_metric_names(self) -> None:
         sizes: list[Any] = []
         trainer = make_trainer()
         look = Each(lambda trainer: sizes.append((len(trainer.batch), trainer.metric_names[:2])))
         trainer.fit(X, Y, epochs=1, batch_size=20, callbacks=[look])
         assert sizes == [(size, ("loss", "accuracy")) for size in (20, 20, 10)]
 
-    def test_see_what_callbacks_remember(self) -> None:
-        class Memory(Callback):
-            def state(self) -> dict[str, Any]:
+    def test_hooks_can_read_the_states_of_callbacks(self) -> None:
+        class Constant(Callback):
+            def state_dict(self) -> dict[str, Any]:
                 return {"a": 1}
 
         seen: list[Any] = []
         trainer, look = make_trainer(), Each(lambda trainer: seen.append(trainer.state_dict()))
-        trainer.fit(X, Y, epochs=1, callbacks=[Memory(), look, Memory()])
-        assert seen[0]["callbacks"] == {"Memory": {"a": 1}, "Each": {}, "Memory-2": {"a": 1}}
+        trainer.fit(X, Y, epochs=1, callbacks=[Constant(), look, Constant()])
+        assert seen[0]["callbacks"] == {"Constant": {"a": 1}, "Each": {}, "Constant-2": {"a": 1}}
 
 
 class TestRefusals:
@@ -516,7 +518,7 @@ class TestRefusals:
             (
                 {"optimizer": SGD(Dense(4, 3).parameters(), 0.1)},
                 "Trainer expects an optimizer of the parameters of the model, got one with others: "
-                "write SGD(model.parameters(), ...) for this very model",
+                "write SGD(model.parameters(), ...) for the same model object",
             ),
             (
                 {"metrics": [Accuracy]},
@@ -525,14 +527,16 @@ class TestRefusals:
             ({"metrics": ["accuracy"]}, "Trainer expects metrics, got 'accuracy'"),
             (
                 {"metrics": [Accuracy(), TopKAccuracy(2), Accuracy()]},
-                "Trainer expects figures of different names, got loss, learning_rate, accuracy, "
+                "Trainer expects metrics of different names, got loss, learning_rate, accuracy, "
                 "top_2_accuracy, accuracy",
             ),
             ({"seed": -1}, "Trainer expects seed to be a whole number >= 0, got -1"),
             ({"seed": 0.5}, "Trainer expects seed to be a whole number >= 0, got 0.5"),
         ],
     )
-    def test_of_parts_that_do_not_fit(self, change: dict[str, Any], sentence: str) -> None:
+    def test_trainer_rejects_parts_that_do_not_fit(
+        self, change: dict[str, Any], sentence: str
+    ) -> None:
         model = Dense(4, 3, rng=0)
         parts: dict[str, Any] = {
             "model": model,
@@ -543,7 +547,7 @@ class TestRefusals:
             Trainer(**{**parts, **change})
 
     @pytest.mark.parametrize("name", ["loss", "learning_rate"])
-    def test_of_metrics_with_a_name_that_is_taken(self, name: str) -> None:
+    def test_trainer_rejects_metrics_with_reserved_names(self, name: str) -> None:
         class Taken(Metric):
             def update(self, prediction: Array, targets: Array) -> None: ...
 
@@ -570,11 +574,11 @@ class TestRefusals:
             ({"callbacks": [print]}, "fit expects callbacks, got <built-in function print>"),
             (
                 {"callbacks": [Checkpoint("no", best="accuracy.")]},
-                "watching 'accuracy.' expects one of the figures loss, accuracy, precision, recall",
+                "Monitor expects one of the metrics loss, accuracy, precision",
             ),
         ],
     )
-    def test_of_arguments_of_fit_before_anything_changes(
+    def test_fit_rejects_wrong_arguments_before_anything_changes(
         self, change: dict[str, Any], sentence: str
     ) -> None:
         trainer = make_trainer()
@@ -586,7 +590,7 @@ class TestRefusals:
         assert digest(trainer) == before
         assert trainer.steps_per_epoch == 3
 
-    def test_by_a_metric_come_before_a_step(self) -> None:
+    def test_an_error_of_a_metric_comes_before_the_step(self) -> None:
         trainer = trainer_of(make_model(), metrics=[ConfusionMatrix(4)])
         before = weights(trainer)
         with pytest.raises(InputError, match=r"Matrix expects scores of shape \(N, \.\.\., 4\)"):
@@ -595,7 +599,7 @@ class TestRefusals:
 
 
 class TestWhatItOwns:
-    def test_an_optimizer_may_train_a_part_of_the_model(self) -> None:
+    def test_an_optimizer_may_train_part_of_the_model(self) -> None:
         model = make_model()
         last: Any = model[4]
         trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(last.parameters(), 0.1))
@@ -604,14 +608,14 @@ class TestWhatItOwns:
         changed = [one != other for one, other in zip(before, weights(trainer), strict=True)]
         assert changed == [False, False, True, True]
 
-    def test_its_metrics_are_copies(self) -> None:
+    def test_trainer_copies_its_metrics(self) -> None:
         accuracy = Accuracy()
         trainer = trainer_of(make_model(), metrics=[accuracy])
         trainer.fit(X, Y, epochs=1)
         assert accuracy.counts.tolist() == [0, 0]
         assert trainer.history.last["accuracy"] > 0
 
-    def test_it_says_what_it_trains_and_how_far_it_is(self) -> None:
+    def test_repr_of_a_trainer_has_its_parts_and_epoch(self) -> None:
         model = Sequential([Dense(4, 3, rng=0), Dropout(0.1)])
         trainer = Trainer(model, SoftmaxCrossEntropy(), SGD(model.parameters(), 0.1))
         trainer.fit(X, Y, epochs=2)

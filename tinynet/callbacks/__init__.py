@@ -1,4 +1,4 @@
-"""The callbacks that ship, one a file; `tinynet.training.callback` says what a callback is."""
+"""Callbacks: progress bar, early stopping, checkpoints, CSV log and a doctor for training."""
 
 from tinynet.callbacks.checkpointing import Checkpoint
 from tinynet.callbacks.csv_log import CSVLog

@@ -1,4 +1,4 @@
-"""Checkpoints while training: what is lost by a crash is the work since the last one."""
+"""Checkpointing: saves the training run at intervals, so that a crash loses little work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from tinynet.errors import InputError
-from tinynet.monitor import Monitor, check_monitored
+from tinynet.monitor import Monitor
 from tinynet.saving.state import State, check_keys
 from tinynet.training.callback import Callback
 from tinynet.validation import whole_number
@@ -23,10 +23,9 @@ UNFINISHED = re.compile(r"\.(step-\d{10,}|best)\.npz\..+\.tmp")
 class Checkpoint(Callback):
     """Writes `trainer.save` files into a folder: the last `keep` ones, and the best one.
 
-    They are named by the number of steps, step-0000000938.npz, and come every `every_epochs`
-    epochs, behind the last one, and, if asked for, every `every_steps` steps. With `best`, the
-    name of a figure or a `Monitor`, best.npz is written at each epoch in which that was better than
-    ever.
+    They are named by the number of steps, step-0000000938.npz, and are written every
+    `every_epochs` epochs, after the last epoch and, if set, every `every_steps` steps. With `best`,
+    the name of a metric or a `Monitor`, best.npz is written after each epoch that improves it.
 
         newest = Checkpoint.newest("runs/digits")
         if newest:
@@ -34,7 +33,7 @@ class Checkpoint(Callback):
         trainer.fit(x, y, epochs=20, callbacks=[Checkpoint("runs/digits")])
 
     Raises:
-        InputError: a number below 1; at the start of fit, there is no such figure, or the folder
+        InputError: a number below 1; at the start of fit, there is no such metric, or the folder
             has checkpoints of later steps, which belong to another run.
         CheckpointError: a file cannot be written.
     """
@@ -61,15 +60,15 @@ class Checkpoint(Callback):
 
     @staticmethod
     def newest(folder: str | Path) -> Path | None:
-        """The checkpoint of the most steps in a folder, or None where there is none."""
+        """The checkpoint with the most steps in a folder, or None."""
         return max(_checkpoints(Path(folder)), default=(0, None))[1]
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Makes the folder, and clears away what a run that was cut off left half-written."""
+        """Makes the folder, and removes unfinished files of an interrupted run."""
         if self.best is not None:
-            check_monitored(self.best.metric, trainer.last_metrics)
+            self.best.check(trainer.last_metrics)
             if not self._resumed:
-                self.best.forget()
+                self.best.reset()
         self._resumed = False
         self.folder.mkdir(parents=True, exist_ok=True)
         later = [path.name for step, path in _checkpoints(self.folder) if step > trainer.step]
@@ -83,14 +82,14 @@ class Checkpoint(Callback):
                 path.unlink()
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """Writes, if it is time."""
+        """Writes a checkpoint if it is due."""
         if self.every_steps is not None and trainer.step % self.every_steps == 0:
             self._write(trainer)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Writes the best one, if it is, and then the other, if it is time.
+        """Writes best.npz if the epoch is the best so far, then a checkpoint if it is due.
 
-        In this order: a run cut off between the two finds the best one again.
+        In this order, a run interrupted between the two writes best.npz again.
         """
         if self.best is not None and self.best.improves(trainer.last_metrics):
             trainer.save(self.folder / "best.npz")
@@ -99,7 +98,7 @@ class Checkpoint(Callback):
             self._write(trainer)
 
     def state_dict(self) -> State:
-        """What was best."""
+        """The state of the monitor of the best epoch."""
         return {"best": None if self.best is None else self.best.state_dict()}
 
     def check_state_dict(self, state: Any) -> None:

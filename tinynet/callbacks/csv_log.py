@@ -1,4 +1,4 @@
-"""A log of the figures as a CSV file that grows with each epoch."""
+"""CSV log: writes the metrics of each epoch as a row of a CSV file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @final
 class CSVLog(Callback):
-    """Writes a row for each epoch: its number and its figures, every digit of them.
+    """Writes a row for each epoch: its number and its metrics in full precision.
 
-    A run that is resumed goes on in its own file, cut back to the epoch that it is resumed from.
-    A file of another run is renamed, log.csv to log.1.csv, and nothing of it is lost.
+    A resumed run continues its file, cut back to the epoch from which it is resumed. A file of
+    another run is renamed, log.csv to log.1.csv.
 
     Raises:
         OSError: the file cannot be written.
@@ -28,18 +28,17 @@ class CSVLog(Callback):
         self.path = Path(path)
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Writes the header, and the epochs that are done."""
-        figures = trainer.history.epochs
-        names = [n for n in trainer.metric_names if n not in figures]
-        self._columns = [*figures, *names]
+        """Writes the header and the epochs that are done."""
+        columns = trainer.history.epochs
+        self._columns = [*columns, *(n for n in trainer.metric_names if n not in columns)]
         rows = range(trainer.epoch)
         head = ",".join(["epoch", *self._columns]) + "\n"
         text = head + "".join(self._row(trainer, row) for row in rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            there = self.path.read_text(encoding="utf-8", errors="replace")
-            # What was cut off while it was written is a beginning of the text.
-            if not text.startswith(there) and not (rows and there.startswith(text)):
+            existing = self.path.read_text(encoding="utf-8", errors="replace")
+            # A file that was interrupted while it was written is a beginning of the text.
+            if not text.startswith(existing) and not (rows and existing.startswith(text)):
                 self.path.rename(_free_name(self.path))
         self.path.write_text(text, encoding="utf-8")
 
@@ -50,9 +49,9 @@ class CSVLog(Callback):
 
     def _row(self, trainer: Trainer, row: int) -> str:
         epochs = trainer.history.epochs
-        # A figure that comes with this fit was not measured before it.
-        figures = (epochs[name][row] if name in epochs else math.nan for name in self._columns)
-        return ",".join([str(row + 1), *map(repr, figures)]) + "\n"
+        # A metric that is new in this fit was not measured before.
+        values = (epochs[name][row] if name in epochs else math.nan for name in self._columns)
+        return ",".join([str(row + 1), *map(repr, values)]) + "\n"
 
 
 def _free_name(path: Path) -> Path:

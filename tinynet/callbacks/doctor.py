@@ -1,4 +1,4 @@
-"""A doctor looks at a run while it goes on, and says what will keep it from learning."""
+"""Doctor: looks for faults of training while it runs, such as dead units or a loss plateau."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.health.activations import stuck_units
+from tinynet.health.activations import leaf_calls, stuck_units, weight_parameters
 from tinynet.health.finding import Finding
-from tinynet.health.observation import forward_calls, weights
 from tinynet.parameter import Array
 from tinynet.saving.state import State, check_keys
 from tinynet.training.callback import Callback
@@ -22,26 +21,26 @@ from tinynet.validation import whole_number
 if TYPE_CHECKING:
     from tinynet.training.trainer import Trainer
 
-SAMPLES = 256  # of the last batches, in which a unit may be silent by chance
+SAMPLES = 256  # of the last batches: with fewer a unit may be inactive by chance
 WINDOW = 20  # steps whose losses are averaged
 BLOWN_UP = 1.5  # times the loss at the start,
-SURE = 4.0  # and so many standard errors of a difference above it
-LEARNED = 0.5  # of the loss at the start: below that, short steps are the end of learning
-SETTLED = 100  # steps, before which weights that started at 0 have moved by much of their length
-FAST, SLOW = 0.1, 1e-7  # length of a step, relative to that of the weights
-STILL = 0.001  # what a loss has to fall by, relative to the best before
+SIGNIFICANT = 4.0  # and so many standard errors of the difference above it
+LEARNED = 0.5  # of the loss at the start: below it, short steps are the end of learning
+SETTLED = 100  # steps, before which weights that started at 0 change by much of their norm
+FAST, SLOW = 0.1, 1e-7  # norm of a step, relative to that of the weights
+IMPROVEMENT = 0.001  # by which a loss has to fall, relative to the best before
 
 
 @final
 class Doctor(Callback):
-    """Looks for dead or saturated units, steps too long or short, and a loss that stands or grows.
+    """Looks for dead or saturated units, steps too long or too short, a loss that grows or stalls.
 
-    Every `every_steps` steps it looks at the last samples and the next step, after each epoch at
-    the losses of the last `patience` epochs. A finding of a kind is told once, by `report`, and
-    kept in `findings`. Training goes on, with the same numbers as without it.
+    Every `every_steps` steps it checks the last samples and the next step, after each epoch the
+    losses of the last `patience` epochs. The first finding of each name is kept in `findings` and
+    its text passed to `report`. Training continues with the same numbers as without the doctor.
 
     Raises:
-        InputError: a number below 1, or a report that is no function.
+        InputError: a number below 1, or a report that is not a function.
     """
 
     def __init__(
@@ -61,12 +60,12 @@ class Doctor(Callback):
         self._before: list[tuple[str, Array]] = []
         self._samples: list[Array] = []
 
-    def on_fit_start(self, trainer: Trainer) -> None:  # noqa: ARG002  # every hook is given it
-        """Forgets the steps and samples of a fit before."""
+    def on_fit_start(self, trainer: Trainer) -> None:  # noqa: ARG002  # all hooks get it
+        """Discards weights and samples of an earlier fit."""
         self._before, self._samples = [], []
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """Looks, if it is time; the length of a step takes the step after."""
+        """Checks if it is due; the length of a step is measured in the step after."""
         found: list[Finding] = []
         if self._before:
             found += _step_lengths(trainer, self._before)
@@ -75,27 +74,27 @@ class Doctor(Callback):
         if steps_to_go * len(trainer.batch) < SAMPLES:
             self._samples.append(trainer.batch)
         if not steps_to_go:
-            found += _growth(trainer.history.steps["loss"])
+            found += _blow_up(trainer.history.steps["loss"])
             found += self._stuck_units(trainer)
             if trainer.step >= SETTLED:
                 trained = {id(parameter) for parameter in trainer.optimizer.parameters}
-                named = [(n, p) for n, p in weights(trainer.model) if id(p) in trained]
+                named = [(n, p) for n, p in weight_parameters(trainer.model) if id(p) in trained]
                 self._before = [(name, p.value.copy()) for name, p in named]
-        self._tell(trainer, trainer.epoch + 1, found)
+        self._report(trainer, trainer.epoch + 1, found)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Looks at the losses of the last epochs."""
+        """Checks the losses of the last epochs."""
         losses = trainer.history.epochs["loss"]
         if len(losses) <= self.patience:
             return
         best_before, best = min(losses[: -self.patience]), min(losses[-self.patience :])
-        if best > best_before - STILL * abs(best_before):
+        if best > best_before - IMPROVEMENT * abs(best_before):
             evidence = (
-                f"The best loss of the last {self.patience} epochs is {best:.4g}, that of those "
-                f"before {best_before:.4g}."
+                f"The best loss of the last {self.patience} epochs is {best:.4g}, that of the "
+                f"epochs before {best_before:.4g}."
             )
-            advice = "Lower the rate (OnPlateau, Cosine), or stop (EarlyStopping)."
-            self._tell(trainer, trainer.epoch, [Finding("loss plateau", evidence, advice)])
+            advice = "Lower the learning rate (OnPlateau, Cosine), or stop (EarlyStopping)."
+            self._report(trainer, trainer.epoch, [Finding("loss plateau", evidence, advice)])
 
     def state_dict(self) -> State:
         """The names of the findings that were reported."""
@@ -114,13 +113,14 @@ class Doctor(Callback):
         self._reported.update(state["reported"])
 
     def _stuck_units(self, trainer: Trainer) -> list[Finding]:
-        form = trainer.batch.shape[1:]  # sequences may be as long as they like in each batch
-        x = np.concatenate([samples for samples in self._samples if samples.shape[1:] == form])
+        shape = trainer.batch.shape[1:]  # sequences may have another length in each batch
+        x = np.concatenate([samples for samples in self._samples if samples.shape[1:] == shape])
         self._samples = []
-        # On a copy: a forward of the model itself could move a stream or a running mean.
-        return stuck_units(forward_calls(deepcopy(trainer.model), x))
+        # On a copy: a forward of the model itself could draw random numbers or update buffers.
+        _, calls = leaf_calls(deepcopy(trainer.model), x)
+        return stuck_units(calls)
 
-    def _tell(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
+    def _report(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
         for finding in findings:
             if finding.name not in self._reported:
                 self.findings.append(finding)
@@ -128,12 +128,12 @@ class Doctor(Callback):
                 self.report(f"epoch {epoch}, step {trainer.step}: {finding}")
 
 
-def _growth(losses: Sequence[float]) -> list[Finding]:
+def _blow_up(losses: Sequence[float]) -> list[Finding]:
     if len(losses) < 2 * WINDOW:
         return []
     first = losses[:WINDOW]
     start, now = fmean(first), fmean(losses[-WINDOW:])
-    chance = SURE * math.sqrt(2 * variance(first) / WINDOW)
+    chance = SIGNIFICANT * math.sqrt(2 * variance(first) / WINDOW)
     if now <= max(BLOWN_UP * start, start + chance):
         return []
     evidence = f"The mean loss of {WINDOW} steps was {start:.4g} at the start and is {now:.4g} now."
@@ -141,22 +141,20 @@ def _growth(losses: Sequence[float]) -> list[Finding]:
 
 
 def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Finding]:
-    """Steps of a sound run are about a thousandth as long as the weights that they move."""
+    """In a healthy run, the norm of a step is about a thousandth of the norm of the weights."""
     rates, losses = (trainer.history.steps[name] for name in ("learning_rate", "loss"))
-    # At the end of a schedule steps are short because they are meant to be.
+    # At the end of a schedule steps are meant to be short.
     share = rates[-1] / max(rates) if max(rates) else 1.0
     learning = fmean(losses[-WINDOW:]) > LEARNED * fmean(losses[:WINDOW])
     named = dict(trainer.model.named_parameters())
     findings = []
     for name, old in before:
-        length = float(np.linalg.norm(old))
-        ratio = float(np.linalg.norm(named[name].value - old)) / length if length else 0.0
-        evidence = f"A step moved {name} by {ratio:.2g} of its length; about 0.001 is usual."
+        norm = float(np.linalg.norm(old))
+        ratio = float(np.linalg.norm(named[name].value - old)) / norm if norm else 0.0
+        evidence = f"A step changed {name} by {ratio:.2g} of its norm; about 0.001 is usual."
         if ratio > FAST:
             findings.append(Finding("steps too long", evidence, "Lower the learning rate."))
-        elif length and learning and ratio < SLOW * share:
-            advice = (
-                "Raise the rate, or look for what keeps the gradient from coming through to it."
-            )
+        elif norm and learning and ratio < SLOW * share:
+            advice = "Raise the learning rate, or look for a layer that passes no gradient to it."
             findings.append(Finding("steps too short", evidence, advice))
     return findings

@@ -1,4 +1,4 @@
-"""To stop early is to stop where a figure on held-out data gets no better any more."""
+"""Early stopping: ends training when a monitored validation metric stops improving."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from tinynet.monitor import Monitor, check_monitored
+from tinynet.monitor import Monitor
 from tinynet.saving.state import State, check_arrays, check_keys
 from tinynet.training.callback import Callback
 from tinynet.validation import whole_number
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @final
 class EarlyStopping(Callback):
-    """Stops when `monitor` was no better for `patience` epochs, and brings the best weights back.
+    """Stops after `patience` epochs without improvement, and restores the best weights.
 
-    They come back at the end of fit, also where it ended by itself. Better is meant as in `Monitor`,
-    which may be given in place of a name.
+    `monitor` is the name of a metric or a `Monitor`, which defines an improvement. The best weights
+    are restored at the end of fit, also if it was not stopped.
 
     Raises:
-        InputError: patience is below 1; at the start of fit, there is no such figure.
+        InputError: patience is below 1; at the start of fit, there is no such metric.
 
     Source: Prechelt, "Early Stopping - but when?", Neural Networks: Tricks of the Trade, 1998.
     """
@@ -36,17 +36,17 @@ class EarlyStopping(Callback):
         self._resumed = False
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Starts anew, or where the run that is resumed had come to."""
-        check_monitored(self.monitor.metric, trainer.last_metrics)
+        """Starts again, or continues as the resumed run would have."""
+        self.monitor.check(trainer.last_metrics)
         if not self._resumed:
-            self.monitor.forget()
+            self.monitor.reset()
             self.best_epoch, self._best = 0, {}
         elif self.monitor.waited >= self.patience:
-            trainer.stop()  # it had stopped before it was resumed
+            trainer.stop()  # the run had stopped before it was resumed
         self._resumed = False
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Judges the epoch."""
+        """Keeps the weights of a better epoch, or stops if there was none for too long."""
         if self.monitor.improves(trainer.last_metrics):
             self.best_epoch = trainer.epoch
             self._best = {
@@ -56,12 +56,12 @@ class EarlyStopping(Callback):
             trainer.stop()
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Brings the best weights back."""
+        """Restores the best weights."""
         if self._best:
             trainer.model.load_state_dict(self._best)
 
     def state_dict(self) -> State:
-        """What was best, and the weights of then."""
+        """The state of the monitor, the best epoch and its weights."""
         return {
             "monitor": self.monitor.state_dict(),
             "best_epoch": self.best_epoch,

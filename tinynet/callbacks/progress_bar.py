@@ -1,4 +1,4 @@
-"""Progress, shown while it is made: a bar on a terminal, and a line for each epoch."""
+"""Progress bar: a bar of steps on a terminal, and a line of metrics for each epoch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 @final
 class ProgressBar(Callback):
-    """A bar of all steps on stderr where that is a terminal, and lines of figures on stdout.
+    """Shows a bar of all steps on stderr if that is a terminal, and prints metrics on stdout.
 
-    A line comes for every `every`-th epoch and the last one: the same figures give the same line.
+    It prints a line for every `every`-th epoch and for the last one, without any times, so that
+    equal runs print equal lines.
 
     Raises:
         InputError: `every` is below 1.
-        ImportError: there is a terminal and tqdm is not installed.
+        ImportError: stderr is a terminal and tqdm is not installed.
     """
 
     def __init__(self, *, every: int = 1) -> None:
@@ -30,8 +31,8 @@ class ProgressBar(Callback):
         self._bar: tqdm[NoReturn] | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Opens the bar, where there is a terminal."""
-        self._shown = trainer.epoch  # the last epoch that needs no line any more
+        """Opens the bar if stderr is a terminal."""
+        self._shown = trainer.epoch  # the last epoch that needs no line
         if not sys.stderr.isatty():
             return
         try:
@@ -43,23 +44,23 @@ class ProgressBar(Callback):
         total = trainer.epochs * trainer.steps_per_epoch
         self._bar = tqdm(total=total, initial=trainer.step, unit="step", leave=False)
 
-    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # one step like another
-        """Moves the bar."""
+    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # all steps count the same
+        """Advances the bar."""
         if self._bar is not None:
             self._bar.update()
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Prints the line, if it is time."""
+        """Prints a line if it is due."""
         if trainer.epoch % self.every == 0:
             self._show(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Prints the line of the last epoch, wherever the run was stopped."""
+        """Prints the line of the last epoch if it is missing."""
         if trainer.epoch > self._shown:
             self._show(trainer)
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -1,6 +1,6 @@
-"""Data sets to learn from, each fault in their files told in one sentence."""
+"""Datasets: MNIST and mini-batches, with errors that name the file and the fault."""
 
-from tinynet.datasets.idx import DatasetError
 from tinynet.datasets.mnist import Digits, load_mnist
+from tinynet.errors import DatasetError
 
 __all__ = ["DatasetError", "Digits", "load_mnist"]

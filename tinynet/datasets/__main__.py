@@ -1,4 +1,4 @@
-"""Writes MNIST for other programs: `python -m tinynet.datasets DIR`, with --csv as a train.csv."""
+"""Exports MNIST for other programs: `python -m tinynet.datasets DIR`, as train.csv with --csv."""
 
 import argparse
 import filecmp
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinynet.datasets.idx import DatasetError
 from tinynet.datasets.kaggle import write_kaggle
 from tinynet.datasets.mnist import FILES, load_mnist
+from tinynet.errors import DatasetError
 
-# Of the uncompressed content, as the README.md beside the files lists them.
+# Of the uncompressed files, as listed in mnist_files/README.md.
 SHA256 = {
     "train-images-idx3": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -26,37 +26,39 @@ SHA256 = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the four IDX files, or train.csv, and prints where; stops with one line on a fault."""
+    """Writes the four IDX files, or train.csv, and prints their paths; errors are one line."""
     parser = argparse.ArgumentParser(
         prog="python -m tinynet.datasets",
         description="Write the MNIST files for other programs.",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="where to; made if not there")
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="output folder; created if missing"
+    )
     parser.add_argument(
         "--csv",
         action="store_true",
-        help="one Kaggle-style train.csv instead: 60,000 rows to train on, then 10,000 to test on",
+        help="one Kaggle-style train.csv instead: 60,000 training rows, then 10,000 test rows",
     )
     options = parser.parse_args(arguments)
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         if options.csv:
-            _place(options.folder / "train.csv", _write_csv)
+            _write_whole(options.folder / "train.csv", _write_csv)
         else:
             for stem in SHA256:
                 target = options.folder / f"{stem}-ubyte.gz"
-                _place(target, partial(_write_verified, stem))
+                _write_whole(target, partial(_write_verified, stem))
     except (DatasetError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 
-def _place(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes beside the target and renames: a file of that name is whole, and none is lost."""
+def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Writes a temporary file and renames it, unless a different file has that name already."""
     unfinished = target.with_name(f"{target.name}.unfinished")
     try:
         write(unfinished)
         if target.exists() and not filecmp.cmp(unfinished, target, shallow=False):
-            raise DatasetError(target, "no file of that name yet", "one with another content")
+            raise DatasetError(target, "no other file of that name", "one with other content")
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -67,9 +69,9 @@ def _write_verified(stem: str, path: Path) -> None:
     shipped = FILES / f"{stem}-ubyte.gz"
     shutil.copyfile(shipped, path)
     with gzip.open(path) as file:
-        came = hashlib.file_digest(file, "sha256").hexdigest()
-    if came != SHA256[stem]:
-        raise DatasetError(shipped, f"content of SHA-256 {SHA256[stem]}", came)
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if got != SHA256[stem]:
+        raise DatasetError(shipped, f"content of SHA-256 {SHA256[stem]}", got)
 
 
 def _write_csv(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A batch is the few samples of one step; an epoch hands out every sample once, in batches."""
+"""Mini-batches: an epoch yields every sample once, in shuffled batches."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
@@ -17,17 +17,17 @@ Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
 @final
 class Batches:
-    """The batches of (x, y), in an order that depends on (seed, epoch) alone.
+    """Batches of (x, y), in an order that depends on (seed, epoch) alone.
 
-    x and y are arrays with the samples on axis 0, of any dtype, also memory-mapped ones larger
-    than memory: only the rows of one batch are read at a time. `transform(x, y, rng)` returns the
-    x and y to learn from for those of a batch; its rng depends on (seed, epoch, batch) alone.
+    x: (N, ...) and y: (N, ...) have any dtype. Memory-mapped arrays may be larger than memory: only
+    the rows of one batch are read at a time. `transform(x, y, rng)` augments a batch: it returns
+    another x and y for it, and its rng depends on (seed, epoch, batch) alone.
 
-    What `shuffle=False` and batches of all samples hand out are read-only views of x and y.
+    With `shuffle=False` or a single batch, the batches are read-only views of x and y.
 
     Raises:
-        InputError: x and y are no arrays of the same number of samples, or there is none; a
-            batch_size below 1; a transform that gives something else than two arrays alike.
+        InputError: x and y are not arrays of the same number of samples, at least one; a batch_size
+            below 1; a transform that does not return two arrays of the same length.
 
     >>> batches = Batches(np.arange(5), np.arange(5) * 10, batch_size=2, seed=0)
     >>> len(batches)
@@ -60,16 +60,16 @@ class Batches:
         self.transform = transform
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
-        """The batches of an epoch, both counted from 0, from batch `start` on."""
+        """Yields the batches of an epoch from batch `start` on, both counted from 0."""
         rows = self._rows(number)
         for batch in range(start, len(self)):
-            own = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             if rows is None:
-                x, y = _view(self.x, own), _view(self.y, own)
+                x, y = _view(self.x, span), _view(self.y, span)
             else:
-                x, y = self.x[rows[own]], self.y[rows[own]]
+                x, y = self.x[rows[span]], self.y[rows[span]]
             if self.transform is not None:
-                # With a third number another stream than that of the order, also for batch 0.
+                # The third number makes this another stream than that of the order.
                 rng = np.random.default_rng((self.seed, number, 1 + batch))
                 x, y = _transformed(self.transform(x, y, rng))
             yield x, y
@@ -88,18 +88,18 @@ class Batches:
 
 def _samples(name: str, array: Any) -> Array:
     if not isinstance(array, np.ndarray):
-        hint = "; its .to_numpy() gives one" if hasattr(array, "to_numpy") else ""
+        hint = "; use its .to_numpy()" if hasattr(array, "to_numpy") else ""
         raise InputError(
             f"Batches expects {name} to be a NumPy array, got {type(array).__name__}{hint}"
         )
     if array.ndim == 0 or len(array) == 0:
-        raise InputError(f"Batches expects {name} to have samples, got the shape {array.shape}")
-    return np.asarray(array)  # a memory map as a plain array, over the same memory
+        raise InputError(f"Batches expects {name} to have samples, got shape {array.shape}")
+    return np.asarray(array)  # turns a memory map into a plain array over the same memory
 
 
 def _view(array: Array, rows: slice) -> Array:
     view = array[rows]
-    view.flags.writeable = False  # these are the samples themselves
+    view.flags.writeable = False  # it shares the memory of the samples
     return view
 
 
@@ -108,7 +108,7 @@ def _transformed(pair: Any) -> tuple[Array, Array]:
         case np.ndarray() as x, np.ndarray() as y if x.ndim and y.ndim and len(x) == len(y):
             return x, y
     parts = pair if isinstance(pair, tuple | list) else [pair]
-    came = " and ".join(str(getattr(part, "shape", type(part).__name__)) for part in parts)
+    got = " and ".join(str(getattr(part, "shape", type(part).__name__)) for part in parts)
     raise InputError(
-        f"Batches expects transform to return (x, y), two arrays of as many samples, got {came}"
+        f"Batches expects transform to return (x, y), two arrays of the same length, got {got}"
     )

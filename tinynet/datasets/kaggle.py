@@ -1,4 +1,4 @@
-"""Kaggle's form of MNIST: one CSV file, a row per digit, `label,pixel0,...,pixel783`."""
+"""The CSV format of MNIST on Kaggle: a row for each digit, `label,pixel0,...,pixel783`."""
 
 import warnings
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinynet.datasets.idx import DatasetError
+from tinynet.errors import DatasetError
 from tinynet.parameter import Array
+from tinynet.validation import first_index
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ["label", *(f"pixel{i}" for i in range(28 * 28))]
 LARGEST = np.array([9] + [255] * 28 * 28)
-ROWS_AT_A_TIME = 5000  # 31 MB as pandas reads them, whatever the size of the file.
+ROWS_AT_A_TIME = 5000  # 31 MB in pandas
 
 
 def read_kaggle(path: Path) -> tuple[Array, Array]:
@@ -22,7 +23,7 @@ def read_kaggle(path: Path) -> tuple[Array, Array]:
 
     Raises:
         DatasetError: the file cannot be read, has other columns, or an entry that is no whole
-            number in range; it names column and row, the first row below the header being 1.
+            number in range; the message names column and row, counted from 1 below the header.
         ImportError: pandas is not installed.
     """
     try:
@@ -33,7 +34,7 @@ def read_kaggle(path: Path) -> tuple[Array, Array]:
         ) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # It would drop columns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop columns
             with pd.read_csv(
                 path, chunksize=ROWS_AT_A_TIME, index_col=False, low_memory=False
             ) as frames:
@@ -45,27 +46,28 @@ def read_kaggle(path: Path) -> tuple[Array, Array]:
         pd.errors.ParserError,
         pd.errors.ParserWarning,
     ) as error:
-        came = f"{type(error).__name__}: {str(error).strip()}"
-        raise DatasetError(path, "a readable CSV file", came) from error
+        got = f"{type(error).__name__}: {str(error).strip()}"
+        raise DatasetError(path, "a readable CSV file", got) from error
     rows = np.concatenate(blocks)  # (N, 785)
     return rows[:, 1:].reshape(-1, 28, 28), rows[:, 0].astype(np.int64)
 
 
 def _checked(path: Path, frame: "pd.DataFrame") -> Array:
-    """The rows as bytes, after a look at every entry."""
+    """The rows as unsigned bytes, with every entry checked."""
     import pandas as pd
 
     if list(frame.columns) != COLUMNS:
         first = ", ".join(f"{name:.20}" for name in frame.columns[:3])
-        came = f"{len(frame.columns)}: {first}, ..."
-        raise DatasetError(path, "the columns label, pixel0, ..., pixel783", came)
-    numbers = frame
-    if any(dtype.kind not in "iu" for dtype in frame.dtypes):
-        numbers = frame.astype(str).apply(pd.to_numeric, errors="coerce")
+        got = f"{len(frame.columns)}: {first}, ..."
+        raise DatasetError(path, "the columns label, pixel0, ..., pixel783", got)
+    numbers = frame.copy(deep=False)
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind not in "iu":
+            numbers[name] = pd.to_numeric(frame[name].astype(str), errors="coerce")
     entries = numbers.to_numpy()
-    good = (entries >= 0) & (entries <= LARGEST) & (entries == np.floor(entries))
-    if not good.all():
-        row, column = map(int, np.argwhere(~good)[0])
+    valid = (entries >= 0) & (entries <= LARGEST) & (entries == np.floor(entries))
+    if not valid.all():
+        row, column = first_index(~valid)
         raise DatasetError(
             path,
             f"a whole number from 0 to {LARGEST[column]} in column {COLUMNS[column]}",

@@ -1,21 +1,23 @@
-"""MNIST: 70,000 handwritten digits, 28 by 28 pixels each, with what they are meant to be.
+"""MNIST: 70,000 labelled images of handwritten digits, 28 by 28 pixels each.
 
-60,000 to train on and 10,000 by other writers to test on. They ship with the package. Source:
-LeCun, Cortes and Burges; the licence of the files stands in mnist_files/README.md.
+The 60,000 training images and 10,000 test images (of other writers) are part of the package.
+Source: LeCun, Cortes and Burges; see mnist_files/README.md for the licence of the files.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
-from tinynet.datasets.idx import DatasetError, read_idx
+from tinynet.datasets.idx import read_idx
 from tinynet.datasets.kaggle import read_kaggle
+from tinynet.errors import DatasetError
 from tinynet.parameter import Array
+from tinynet.validation import first_index
 
 FILES = Path(__file__).parent / "mnist_files"
 
 
 class Digits(NamedTuple):
-    """Images (N, 28, 28), uint8, 0 paper to 255 ink, and their labels (N,), int64, 0 to 9."""
+    """Images (N, 28, 28), uint8, from 0 (paper) to 255 (ink), and labels (N,), int64, 0 to 9."""
 
     images: Array
     labels: Array
@@ -25,14 +27,14 @@ class Digits(NamedTuple):
 
 
 def load_mnist(source: str | Path | None = None) -> tuple[Digits, Digits]:
-    """Returns (train, test): the MNIST that ships with tinynet, or what lies at `source`.
+    """Returns (train, test): the MNIST of the package, or that of `source`.
 
-    `source` is a folder of the four IDX files, raw or .gz, named as `train-images-idx3-ubyte` or
-    `train-images.idx3-ubyte`; or a Kaggle `train.csv` (needs pandas), of which the last seventh of
-    the rows is held out as the test part, as 10,000 of MNIST's own 70,000 are.
+    `source` is a folder with the four IDX files, raw or .gz, named `train-images-idx3-ubyte` or
+    `train-images.idx3-ubyte` and so on; or a Kaggle `train.csv` (needs pandas), whose last seventh
+    of the rows becomes the test set, like 10,000 of the 70,000 images of MNIST.
 
     Raises:
-        DatasetError: naming the file, what was expected and what came.
+        DatasetError: a file is missing, damaged or of another kind.
 
     >>> train, test = load_mnist()
     >>> train, int(test.labels[0])
@@ -42,12 +44,12 @@ def load_mnist(source: str | Path | None = None) -> tuple[Digits, Digits]:
     if path.is_dir():
         return _read_pair(path, "train"), _read_pair(path, "t10k")
     if path.suffix.lower() != ".csv":
-        came = "another kind of file" if path.exists() else "nothing there"
-        raise DatasetError(path, "a folder of IDX files or a .csv file", came)
+        got = "another kind of file" if path.exists() else "nothing there"
+        raise DatasetError(path, "a folder of IDX files or a .csv file", got)
     images, labels = read_kaggle(path)
     split = len(images) - len(images) // 7
     if split == len(images):
-        raise DatasetError(path, "at least 7 rows, the last seventh to test on", f"{len(images)}")
+        raise DatasetError(path, "at least 7 rows, the last seventh for testing", f"{len(images)}")
     return Digits(images[:split], labels[:split]), Digits(images[split:], labels[split:])
 
 
@@ -65,13 +67,13 @@ def _read_pair(folder: Path, part: str) -> Digits:
             f"{len(labels)}",
         )
     if labels.max() > 9:
-        at = int((labels > 9).argmax())
-        raise DatasetError(labels_path, "labels from 0 to 9", f"{labels[at]} at index {at}")
+        (index,) = first_index(labels > 9)
+        raise DatasetError(labels_path, "labels from 0 to 9", f"{labels[index]} at index {index}")
     return Digits(images, labels.astype("int64"))
 
 
-def _find(folder: Path, part: str, what: str, kind: str) -> Path:
-    names = [f"{part}-{what}{mark}{kind}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+def _find(folder: Path, part: str, content: str, kind: str) -> Path:
+    names = [f"{part}-{content}{mark}{kind}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -1,4 +1,4 @@
-"""Gradient checking: what `backward` claims, held against what `forward` does."""
+"""Gradient checking: compares the gradients of `backward` with numeric derivatives of `forward`."""
 
 from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.check import check_gradients

@@ -1,4 +1,4 @@
-"""The gradient check: every derivative that `backward` gives, against one measured on `forward`."""
+"""`check_gradients`: checks a layer's `backward` against numeric derivatives of its `forward`."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
@@ -22,39 +22,36 @@ def check_gradients(
     tolerance: float = 1e-6,
     entries: int = 15_000,
 ) -> Report:
-    """Checks dx and every parameter's gradient against differences of `forward`, in float64.
+    """Checks dx and every parameter's gradient against central differences of `forward`.
 
-    Works on a copy, whose random state and buffers are put back before each forward; dy is random,
-    of both signs. The two values may differ by `tolerance` times the larger, plus what the numeric
-    one may be off. An entry at a kink, such as ReLU at 0, is judged at a point nearby. Where there
-    are more than `entries` in all, a sample of them is looked at and directions that move all.
+    Runs on a float64 copy, whose random state and buffers are restored before each forward, with a
+    random dy. A difference may be `tolerance` times the larger value plus the numeric error. If
+    there are more than `entries` entries in all, a sample of them and random directions are
+    checked. docs/gradient_check.md explains every step.
 
-    A loss is given its `targets`, too. Two plain functions do as well: `forward(x, w, ...)` and
-    `backward(dy, x, w, ...)` or `backward(dy)`, with the arrays as a tuple in place of x.
-
-    Returns a report of what was covered; printed, it is a table.
+    A loss takes its `targets`. Two functions may stand for a layer, `forward(x, w, ...)` and
+    `backward(dy, x, w, ...)` or `backward(dy)`, with the tuple (x, w, ...) as `x`.
 
     Raises:
-        GradientCheckError: says which rule is broken, where, why, and how to see it again.
-        InputError: there is nothing to check: x is empty or not finite, or of integers and the
-            layer without parameters.
+        GradientCheckError: a rule is broken; says which, where, the likely cause and code for it.
+        InputError: there is nothing to check, or an argument is invalid.
 
     >>> from tinynet import Dense
     >>> sorted(check_gradients(Dense(3, 2, rng=0), np.eye(3)))
     ['bias', 'weight', 'x']
     """
-    # Who imports tinynet to train does not pay for what checks and explains.
-    from tinynet.gradcheck.inputs import prepare
-    from tinynet.gradcheck.layer_under_test import GlobalGenerators
-    from tinynet.gradcheck.rules import examine
+    # Imported here so that `import tinynet` does not load them.
+    from tinynet.gradcheck.inputs import prepare_check
+    from tinynet.gradcheck.layer_under_test import generators_restored
+    from tinynet.gradcheck.rules import check_rules
 
-    case = prepare(layer, x, targets, rng=rng, tolerance=tolerance, entries=entries)
-    with GlobalGenerators.kept(case.layer):
+    check = prepare_check(layer, x, targets, rng=rng, tolerance=tolerance, entries=entries)
+    with generators_restored(check.layer):
         try:
-            return examine(case)
+            return check_rules(check)
         except GradientCheckError as error:
             failure = error
         from tinynet.gradcheck.message import explain
 
-        # Where inside the check it was found is nothing to its reader.
-        raise explain(case, failure).with_traceback(None) from failure.__cause__
+        # The traceback inside the check does not help the reader.
+        raise explain(check, failure).with_traceback(None) from failure.__cause__

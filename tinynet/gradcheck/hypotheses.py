@@ -1,4 +1,7 @@
-"""What each usual slip makes of the right numbers: a hypothesis fits where that came out."""
+"""Hypotheses for a wrong gradient: what common mistakes make of the right values.
+
+Each hypothesis yields a diagnosis where the values from backward are those of its mistake.
+"""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations, permutations
@@ -6,177 +9,177 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinynet.gradcheck.measurements import Evidence
+from tinynet.gradcheck.measurements import GradientData
 from tinynet.gradcheck.report import Cause
 from tinynet.parameter import Array
 
 
 class Diagnosis(NamedTuple):
-    """A cause, None for unknown, whether it is proved, and what shows it."""
+    """A cause (None for unknown), whether it is proved, and the evidence as a clause."""
 
     cause: Cause | None
     certain: bool
     sentence: str
 
 
-def other_shape(e: Evidence) -> Iterator[Diagnosis]:
-    """For a gradient of a wrong shape: axes summed, not summed, swapped, or one too many."""
-    a, n = e.analytic, e.numeric
+def other_shape(data: GradientData) -> Iterator[Diagnosis]:
+    """For a gradient of the wrong shape: axes summed, not summed or permuted, or an extra one."""
+    a, n = data.analytic, data.numeric
     if a.size == n.size:
-        if a.ndim == n.ndim and any(e.explains(a.transpose(axes), n) for axes in _orders(a)):
-            yield Diagnosis(Cause.TRANSPOSE, True, "its axes in another order are right")
-        elif e.explains(a.reshape(n.shape), n):
+        if a.ndim == n.ndim and any(data.equal(a.transpose(axes), n) for axes in _permutations(a)):
+            yield Diagnosis(Cause.TRANSPOSE, True, "with its axes permuted it is right")
+        elif data.equal(a.reshape(n.shape), n):
             yield Diagnosis(Cause.EXTRA_AXIS, True, f"reshaped to {n.shape} it is right")
     for axes in _subsets(a.ndim):
-        if a.sum(axes).shape == n.shape and e.explains(a.sum(axes), n):
-            yield Diagnosis(Cause.WRONG_AXES, True, f"summed over axis {_said(axes)} it is right")
+        if a.sum(axes).shape == n.shape and data.equal(a.sum(axes), n):
+            yield Diagnosis(Cause.WRONG_AXES, True, f"summed over axis {_text(axes)} it is right")
     for axes in _subsets(n.ndim):
         for keepdims in (False, True):
             total = n.sum(axes, keepdims=keepdims)
-            if total.shape == a.shape and e.explains(a, total):
+            if total.shape == a.shape and data.equal(a, total):
                 yield Diagnosis(
-                    Cause.WRONG_AXES, True, f"it is the right one summed over axis {_said(axes)}"
+                    Cause.WRONG_AXES, True, f"it is the right one summed over axis {_text(axes)}"
                 )
 
 
-def _sign(e: Evidence) -> Iterator[Diagnosis]:
-    if e.fits(-e.numeric):
-        yield Diagnosis(Cause.SIGN, True, "every entry is the right one times -1")
+def _sign(data: GradientData) -> Iterator[Diagnosis]:
+    if data.fits(-data.numeric):
+        yield Diagnosis(Cause.SIGN, True, "every entry is -1 times the right one")
 
 
-def _nothing(e: Evidence) -> Iterator[Diagnosis]:
-    if not e.analytic.any():
+def _zero(data: GradientData) -> Iterator[Diagnosis]:
+    if not data.analytic.any():
         yield Diagnosis(Cause.LEFT_OUT, True, "every entry is 0")
 
 
-def _factor(e: Evidence) -> Iterator[Diagnosis]:
-    factor = e.factor(e.numeric)
-    if factor is None or abs(factor) < 1e-12 or e.fits(-e.numeric):
+def _factor(data: GradientData) -> Iterator[Diagnosis]:
+    factor = data.factor(data.numeric)
+    if factor is None or abs(factor) < 1e-12 or data.fits(-data.numeric):
         return
-    said = f"every entry is {_number(factor)} times the right one"
-    elsewhere = e.factor_for(e.trial.case.other_numbers())
-    if elsewhere is None or abs(elsewhere - factor) > 1e-4 * abs(factor):
-        sentence = f"{said} here, and another time with other numbers"
+    text = f"every entry is {_number(factor)} times the right one"
+    check = data.fresh.check
+    with_other_values = data.factor_in(check.with_other_values())
+    if with_other_values is None or abs(with_other_values - factor) > 1e-4 * abs(factor):
+        sentence = f"{text}, and the factor changes with the values"
         yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, False, sentence)
         return
-    more = [e.factor_for(e.trial.case.with_more(count)) for count in (2, 5)]
-    if None in more:
-        guess = Cause.FACTOR_N if _number(factor) in (f"{e.n}", f"1/{e.n}") else Cause.FACTOR
-        yield Diagnosis(guess, False, said)
+    larger = [data.factor_in(check.with_more_samples(count)) for count in (2, 5)]
+    if None in larger:
+        guess = Cause.FACTOR_N if _number(factor) in (f"{data.n}", f"1/{data.n}") else Cause.FACTOR
+        yield Diagnosis(guess, False, text)
         return
-    ratios = [other / factor for other in more if other is not None]
+    ratios = [other / factor for other in larger if other is not None]
     if all(abs(ratio - 1) < 1e-4 for ratio in ratios):
-        yield Diagnosis(Cause.FACTOR, True, said)
+        yield Diagnosis(Cause.FACTOR, True, text)
         return
-    sizes = [(e.n + count) / e.n for count in (2, 5)]
+    sizes = [(data.n + count) / data.n for count in (2, 5)]
     follows = any(
         all(abs(r - size**power) < 1e-4 * r for r, size in zip(ratios, sizes, strict=True))
         for power in (1, -1)
     )
-    sentence = f"{said} for {e.n} samples, {_number(ratios[0] * factor)} times for {e.n + 2}"
+    sentence = f"{text} for {data.n} samples, {_number(ratios[0] * factor)} times for {data.n + 2}"
     yield Diagnosis(Cause.FACTOR_N, follows, sentence)
 
 
-def _transpose(e: Evidence) -> Iterator[Diagnosis]:
-    n = e.numeric
-    for axes in _orders(n):
-        if n.transpose(axes).shape == n.shape and e.fits(n.transpose(axes)):
-            yield Diagnosis(Cause.TRANSPOSE, True, "it is right with its axes swapped")
-    if n.ndim > 1 and e.fits(n.T.reshape(n.shape)):
-        yield Diagnosis(Cause.TRANSPOSE, True, "reshape stands where a transpose is meant")
-    if n.ndim > 1 and e.fits(n.reshape(n.T.shape).T):
-        yield Diagnosis(Cause.TRANSPOSE, True, "a transpose stands where reshape is meant")
+def _transpose(data: GradientData) -> Iterator[Diagnosis]:
+    n = data.numeric
+    for axes in _permutations(n):
+        if n.transpose(axes).shape == n.shape and data.fits(n.transpose(axes)):
+            yield Diagnosis(Cause.TRANSPOSE, True, "with its axes swapped it is right")
+    if n.ndim > 1 and data.fits(n.T.reshape(n.shape)):
+        yield Diagnosis(Cause.TRANSPOSE, True, "it is reshaped instead of transposed")
+    if n.ndim > 1 and data.fits(n.reshape(n.T.shape).T):
+        yield Diagnosis(Cause.TRANSPOSE, True, "it is transposed instead of reshaped")
     for axes in _subsets(n.ndim):
-        if e.fits(np.flip(n, axes)):
-            # With two entries along an axis it may as well be two things mistaken for each other.
+        if data.fits(np.flip(n, axes)):
+            # With two entries along an axis, two tensors may be confused as well.
             long = all(n.shape[axis] > 2 for axis in axes)
-            sentence = f"it is right with axis {_said(axes)} reversed"
+            sentence = f"with axis {_text(axes)} reversed it is right"
             yield Diagnosis(Cause.TRANSPOSE, long, sentence)
-    jacobian = e.jacobian
-    if jacobian is not None and e.name == "x" and n.shape == e.y.shape:
-        turned = (jacobian.T @ e.dy.ravel()).reshape(n.shape)
-        if e.fits(turned):
-            yield Diagnosis(Cause.TRANSPOSE, True, "the Jacobian is applied the wrong way round")
+    jacobian = data.jacobian
+    if jacobian is not None and data.name == "x" and n.shape == data.y.shape:
+        transposed = (jacobian.T @ data.dy.ravel()).reshape(n.shape)
+        if data.fits(transposed):
+            yield Diagnosis(Cause.TRANSPOSE, True, "the Jacobian is not transposed")
 
 
-def _axes(e: Evidence) -> Iterator[Diagnosis]:
-    n = e.numeric
+def _axes(data: GradientData) -> Iterator[Diagnosis]:
+    n = data.numeric
     for axes in _subsets(n.ndim):
         total = np.broadcast_to(n.sum(axes, keepdims=True), n.shape)
         count = int(np.prod([n.shape[axis] for axis in axes]))
-        for factor, what in ((1, "sum"), (1 / count, "mean")):
-            if count > 1 and e.fits(factor * total):
+        for factor, word in ((1, "sum"), (1 / count, "mean")):
+            if count > 1 and data.fits(factor * total):
                 # In dx that may be chance: the slopes of a softmax sum to 1.
-                over = f"{what} of the right ones over axis {_said(axes)}"
-                yield Diagnosis(Cause.WRONG_AXES, e.name != "x", f"every entry is the {over}")
-    terms = e.terms
+                over = f"{word} of the right ones over axis {_text(axes)}"
+                yield Diagnosis(Cause.WRONG_AXES, data.name != "x", f"every entry is the {over}")
+    terms = data.terms
     if terms is None:
         return
     for axes in _subsets(terms.ndim):
         total = terms.sum(axes)
-        if total.shape == n.shape and e.fits(total):
+        if total.shape == n.shape and data.fits(total):
             yield Diagnosis(
-                Cause.WRONG_AXES, True, f"it is summed over axis {_said(axes)} of dy, not its own"
+                Cause.WRONG_AXES, True, f"the sum is over axis {_text(axes)} of dy, the wrong one"
             )
 
 
-def _mask(e: Evidence) -> Iterator[Diagnosis]:
-    """Zeros where the other has none: a mask left out, or turned round."""
-    a, n = e.analytic, e.numeric
+def _mask(data: GradientData) -> Iterator[Diagnosis]:
+    """Nonzero entries where the right gradient is 0: no mask, or its complement."""
+    a, n = data.analytic, data.numeric
     small = 1e-9 * max(np.nanmax(np.abs(n)), np.abs(a).max())
-    off, closed = np.abs(n) <= small, np.abs(a) <= small
-    if not off.any() or off.all():
+    n_is_zero, a_is_zero = np.abs(n) <= small, np.abs(a) <= small
+    if not n_is_zero.any() or n_is_zero.all():
         return
-    if (closed == ~off).all():
-        sentence = "it is 0 just where it should not be, and the other way round"
-        # Of a mask what is let through is dy, up to a factor; an index may be off by one as well.
-        opened = e.elementwise and e.factor(np.where(closed, np.nan, e.dy)) is not None
-        yield Diagnosis(Cause.COMPLEMENT, opened, sentence)
-    elif (off & ~closed).any() and not (closed & ~off).any():
-        factor = e.factor(np.where(off, np.nan, n))
+    if (a_is_zero == ~n_is_zero).all():
+        sentence = "it is 0 where the right one is not, and nowhere else"
+        # The nonzero entries of a mask are dy, up to a factor; an index may be off by one instead.
+        is_mask = data.elementwise and data.factor(np.where(a_is_zero, np.nan, data.dy)) is not None
+        yield Diagnosis(Cause.COMPLEMENT, is_mask, sentence)
+    elif (n_is_zero & ~a_is_zero).any() and not (a_is_zero & ~n_is_zero).any():
+        factor = data.factor(np.where(n_is_zero, np.nan, n))
         if factor is not None:
-            most = "it is not 0 where the outputs do not follow the entry"
-            yield Diagnosis(Cause.MASK, abs(factor - 1) < 1e-5, most)
+            sentence = "it is not 0 where the outputs do not depend on the entry"
+            yield Diagnosis(Cause.MASK, abs(factor - 1) < 1e-5, sentence)
 
 
-def _target_term(e: Evidence) -> Iterator[Diagnosis]:
-    """A loss whose gradient lacks what the targets add: p where p - t is meant."""
-    if len(e.inputs) < 2:
+def _target_term(data: GradientData) -> Iterator[Diagnosis]:
+    """A loss with the wrong multiple of the targets in its gradient: p in place of p - t."""
+    if len(data.inputs) < 2:
         return
-    x, targets = e.inputs
+    x, targets = data.inputs
     if targets.ndim == 1 and x.ndim == 2 and targets.dtype.kind in "iu":
         targets = (targets[:, None] == np.arange(x.shape[1])).astype(float)
     while 0 < targets.ndim < x.ndim:
         targets = targets[..., None]
-    missing = (e.numeric - e.analytic).reshape(1, -1)
+    missing = (data.numeric - data.analytic).reshape(1, -1)
     fits_x = all(t in (1, n) for t, n in zip(targets.shape, x.shape, strict=False))
-    if fits_x and e.spans([np.broadcast_to(targets, x.shape).reshape(-1, 1)], missing):
-        follows = e.follows_targets()
-        what = (
-            "the targets have another share than they should"
-            if follows
-            else ("what is missing is a share of the targets, which it does not follow at all")
-        )
-        yield Diagnosis(Cause.TARGET_TERM, not follows, what)
+    if fits_x and data.spans([np.broadcast_to(targets, x.shape).reshape(-1, 1)], missing):
+        depends = data.depends_on_targets()
+        sentence = "a multiple of the targets is missing, and it does not depend on them at all"
+        if depends:
+            sentence = "it has the wrong multiple of the targets"
+        yield Diagnosis(Cause.TARGET_TERM, not depends, sentence)
 
 
-def _own_slope(e: Evidence) -> Iterator[Diagnosis]:
-    if e.name == "x" and e.elementwise and e.fits(e.dy) and np.abs(e.numeric).min() > 0:
+def _own_slope(data: GradientData) -> Iterator[Diagnosis]:
+    is_nonzero = np.abs(data.numeric).min() > 0
+    if data.name == "x" and data.elementwise and data.fits(data.dy) and is_nonzero:
         yield Diagnosis(Cause.OWN_SLOPE, False, "dx is dy, as if y were x")
 
 
-def _diagonal(e: Evidence) -> Iterator[Diagnosis]:
-    jacobian = e.jacobian
-    if jacobian is None or e.name != "x" or e.numeric.shape != e.y.shape or e.elementwise:
+def _diagonal(data: GradientData) -> Iterator[Diagnosis]:
+    jacobian, shape = data.jacobian, data.y.shape
+    if jacobian is None or data.name != "x" or data.numeric.shape != shape or data.elementwise:
         return
-    if e.fits(np.diagonal(jacobian).reshape(e.y.shape) * e.dy):
-        sentence = "each output is taken to depend on the input at its own place alone"
+    if data.fits(np.diagonal(jacobian).reshape(shape) * data.dy):
+        sentence = "as if each output depended only on the input at its own index"
         yield Diagnosis(Cause.CROSS_TERMS, True, sentence)
 
 
-def _input_for_output(e: Evidence) -> Iterator[Diagnosis]:
-    """Derivatives such as y (1 - y) and 1 - y², with x in them, or the other way round."""
-    if e.name != "x" or not e.elementwise:
+def _input_for_output(data: GradientData) -> Iterator[Diagnosis]:
+    """Derivatives such as y (1 - y) and 1 - y², with x in place of y, or the other way round."""
+    if data.name != "x" or not data.elementwise:
         return
     slopes: dict[str, Callable[[Array], Array]] = {
         "v (1 - v)": lambda v: v * (1 - v),
@@ -192,104 +195,104 @@ def _input_for_output(e: Evidence) -> Iterator[Diagnosis]:
         "1 - tanh² v": lambda v: 1 - np.tanh(v) ** 2,
         "s (1 - s) with s = 1 / (1 + exp(-v))": lambda v: 1 / (2 + np.exp(-v) + np.exp(v)),
     }
-    x, y = e.inputs[0], e.y
+    x, y, dy = data.inputs[0], data.y, data.dy
     with np.errstate(all="ignore"):
         for formula, slope in slopes.items():
             for right, wrong, names in ((y, x, "v = y, not v = x"), (x, y, "v = x, not v = y")):
-                if e.explains(slope(right) * e.dy, e.numeric) and e.fits(slope(wrong) * e.dy):
-                    sentence = f"the slope is {formula} with {names}"
+                if data.equal(slope(right) * dy, data.numeric) and data.fits(slope(wrong) * dy):
+                    sentence = f"the derivative is {formula} with {names}"
                     yield Diagnosis(Cause.INPUT_FOR_OUTPUT, True, sentence)
 
 
-def _branches(e: Evidence) -> Iterator[Diagnosis]:
-    """A sum over several ways to the outputs, of which only some are counted."""
-    a, n = e.analytic, e.numeric
-    parts = e.parts()
-    whole = sum(parts, np.zeros_like(n))
-    if len(parts) > 1 and e.explains(whole, n):
-        for part in parts:
-            if e.fits(part):
-                yield Diagnosis(Cause.LAST_BRANCH, True, "it is what one inner layer gives alone")
-    if e.name == "x" and a.shape == e.dy.shape and not e.elementwise:
-        if e.fits(e.dy):
-            yield Diagnosis(Cause.LAST_BRANCH, False, "dx is dy: only the straight way is counted")
-        if e.fits(n - e.dy):
-            yield Diagnosis(Cause.LAST_BRANCH, True, "dy is missing in dx: the straight way is not")
-    each = e.contributions
+def _branches(data: GradientData) -> Iterator[Diagnosis]:
+    """A sum over several paths to the outputs, of which only some are counted."""
+    a, n, dy = data.analytic, data.numeric, data.dy
+    branches = data.branches()
+    if len(branches) > 1 and data.equal(sum(branches, np.zeros_like(n)), n):
+        for branch in branches:
+            if data.fits(branch):
+                yield Diagnosis(Cause.LAST_BRANCH, True, "it is the dx of one inner layer alone")
+    if data.name == "x" and a.shape == dy.shape and not data.elementwise:
+        if data.fits(dy):
+            sentence = "dx is dy: only the identity branch is counted"
+            yield Diagnosis(Cause.LAST_BRANCH, False, sentence)
+        if data.fits(n - dy):
+            sentence = "dy is missing in dx: the identity branch is not counted"
+            yield Diagnosis(Cause.LAST_BRANCH, True, sentence)
+    each = data.contributions
     if each is None:
         return
-    for axis in range(e.y.ndim):
-        for place, word in ((-1, "last"), (0, "first")):
-            along = np.moveaxis(each.reshape(-1, *e.y.shape), axis + 1, 1)
+    for axis in range(data.y.ndim):
+        for position, word in ((-1, "last"), (0, "first")):
+            along = np.moveaxis(each.reshape(-1, *data.y.shape), axis + 1, 1)
             if along.shape[1] > 1:
-                part = along[:, place].reshape(len(each), -1).sum(axis=1).reshape(n.shape)
-                if e.fits(part):
+                part = along[:, position].reshape(len(each), -1).sum(axis=1).reshape(n.shape)
+                if data.fits(part):
                     sentence = f"only the {word} index of axis {axis} of dy is counted"
                     yield Diagnosis(Cause.LAST_BRANCH, True, sentence)
     for ordered, word in ((each[:, ::-1], "last"), (each, "first")):
-        if e.fits(_first(ordered).reshape(n.shape)):
-            sentence = f"of the outputs that an entry reaches, only the {word} is counted"
+        if data.fits(_first_nonzero(ordered).reshape(n.shape)):
+            sentence = f"of the outputs that depend on an entry, only the {word} is counted"
             yield Diagnosis(Cause.LAST_BRANCH, True, sentence)
-    if e.y.ndim > 1:
-        # A row that several samples share, such as that of a word which comes twice.
-        totals = each.reshape(len(each), -1, e.y.shape[-1]).sum(axis=2)
-        if e.fits(_first(totals[:, ::-1]).reshape(n.shape)):
-            sentence = "where several samples share an entry, only the last is counted"
+    if data.y.ndim > 1:
+        # Samples share an entry if they take the same row of an embedding.
+        totals = each.reshape(len(each), -1, data.y.shape[-1]).sum(axis=2)
+        if data.fits(_first_nonzero(totals[:, ::-1]).reshape(n.shape)):
+            sentence = "of several samples that share an entry, only the last is counted"
             yield Diagnosis(Cause.LAST_BRANCH, True, sentence)
 
 
-def _mean_term(e: Evidence) -> Iterator[Diagnosis]:
-    """What is missing is the same along an axis, or follows x or y there: a mean's share."""
-    if e.name != "x" or len(e.inputs) > 1:
+def _mean_term(data: GradientData) -> Iterator[Diagnosis]:
+    """The missing term is constant along an axis, or proportional to x or y: that of a mean."""
+    if data.name != "x" or len(data.inputs) > 1:
         return
-    x, missing = e.inputs[0], e.numeric - e.analytic
+    x, missing = data.inputs[0], data.numeric - data.analytic
     for axes in _subsets(x.ndim):
         groups = _grouped(missing, axes)
-        parts = zip(_grouped(e.numeric, axes), _grouped(e.analytic, axes), strict=True)
-        if all(proportional(wrong, right) for right, wrong in parts):
-            continue  # One factor for each group: nothing is missing but that.
+        pairs = zip(_grouped(data.numeric, axes), _grouped(data.analytic, axes), strict=True)
+        if all(proportional(wrong, right) for right, wrong in pairs):
+            continue  # a factor per group, and no missing term
         along = [("x", _grouped(x, axes))]
-        if e.y.shape == x.shape:
-            along.append(("y", _grouped(e.y, axes)))
+        if data.y.shape == x.shape:
+            along.append(("y", _grouped(data.y, axes)))
             along.append(("exp y", np.exp(np.minimum(along[-1][1], 0))))
         for name, bases in along:
             shapes = [np.stack([np.ones_like(b), b], axis=1) for b in bases]
-            if groups.shape[1] > 3 and e.spans(shapes, groups):
-                sentence = f"what is missing is a constant and a share of {name} along axis "
-                yield Diagnosis(Cause.MEAN_TERM, True, sentence + _said(axes))
-            elif groups.shape[1] > 2 and e.spans([b[:, None] for b in bases], groups):
-                sentence = f"what is missing is a share of {name} along axis {_said(axes)}"
-                yield Diagnosis(Cause.MEAN_TERM, True, sentence)
+            where = f"of {name} is missing along axis {_text(axes)}"
+            if groups.shape[1] > 3 and data.spans(shapes, groups):
+                yield Diagnosis(Cause.MEAN_TERM, True, f"a constant and a multiple {where}")
+            elif groups.shape[1] > 2 and data.spans([b[:, None] for b in bases], groups):
+                yield Diagnosis(Cause.MEAN_TERM, True, f"a multiple {where}")
 
 
-def _factor_of_a_tensor(e: Evidence) -> Iterator[Diagnosis]:
-    for name, tensor in e.others():
+def _factor_of_a_tensor(data: GradientData) -> Iterator[Diagnosis]:
+    for name, tensor in data.possible_factors():
         try:
-            spread = np.broadcast_to(tensor, e.numeric.shape)
+            factor = np.broadcast_to(tensor, data.numeric.shape)
         except ValueError:
             continue
-        if np.ptp(spread) == 0:
+        if np.ptp(factor) == 0:
             continue
-        if e.fits(e.numeric * spread):
-            sentence = f"{name} is multiplied in too often, or a division by it is missing"
+        if data.fits(data.numeric * factor):
+            sentence = f"there is an extra factor {name}, or a missing division by it"
             yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, sentence)
-        if e.explains(e.analytic * spread, e.numeric):
+        if data.equal(data.analytic * factor, data.numeric):
             yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, f"a factor {name} is missing")
 
 
-def _one_slice(e: Evidence) -> Iterator[Diagnosis]:
-    wrong = ~e.close(e.analytic, e.numeric)
+def _one_slice(data: GradientData) -> Iterator[Diagnosis]:
+    wrong = ~data.close(data.analytic, data.numeric)
     for axis in range(wrong.ndim):
         rest = tuple(k for k in range(wrong.ndim) if k != axis)
-        places = np.flatnonzero(wrong.any(axis=rest))
-        if wrong.shape[axis] > 2 and len(places) == 1:
-            sentence = f"right everywhere but at index {places[0]} of axis {axis}"
+        indices = np.flatnonzero(wrong.any(axis=rest))
+        if wrong.shape[axis] > 2 and len(indices) == 1:
+            sentence = f"it is right except at index {indices[0]} of axis {axis}"
             yield Diagnosis(Cause.ONE_SLICE, False, sentence)
 
 
-# From the special to the general; what comes first is named first.
+# From the special to the general: the first one that fits is named.
 HYPOTHESES = (
-    _nothing,
+    _zero,
     _sign,
     _mask,
     _factor,
@@ -311,7 +314,8 @@ def _subsets(ndim: int) -> Iterator[tuple[int, ...]]:
         yield from combinations(range(ndim), size)
 
 
-def _orders(a: Array) -> Iterator[tuple[int, ...]]:
+def _permutations(a: Array) -> Iterator[tuple[int, ...]]:
+    """All orders of the axes but the present one, for up to 4 axes."""
     orders = permutations(range(a.ndim)) if a.ndim < 5 else iter(())
     return (axes for axes in orders if axes != tuple(range(a.ndim)))
 
@@ -324,26 +328,26 @@ def _grouped(a: Array, axes: tuple[int, ...]) -> Array:
     return grouped
 
 
-def _first(columns: Array) -> Array:
-    """Of each row the first number that is not 0, up to rounding."""
-    there = np.abs(columns) > 1e-9 * np.abs(columns).max()
-    first: Array = columns[np.arange(len(columns)), there.argmax(axis=1)]
+def _first_nonzero(rows: Array) -> Array:
+    """The first number of each row that is not 0, up to rounding."""
+    nonzero = np.abs(rows) > 1e-9 * np.abs(rows).max()
+    first: Array = rows[np.arange(len(rows)), nonzero.argmax(axis=1)]
     return first
 
 
 def same(a: Array, b: Array) -> bool:
-    """Whether all numbers are the same, up to rounding."""
+    """Whether all values are the same, up to rounding."""
     scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
     return a.shape == b.shape and bool((np.abs(a - b) <= 1e-9 * scale).all())
 
 
 def proportional(a: Array, b: Array) -> bool:
-    """Whether one is a multiple of the other, and not 0."""
+    """Whether a is a multiple of b, and not 0."""
     factor = float(np.vdot(a, b)) / (float(np.vdot(b, b)) or 1.0)
     return bool(np.any(a)) and same(a, factor * b)
 
 
-def _said(axes: tuple[int, ...]) -> str:
+def _text(axes: tuple[int, ...]) -> str:
     return " and ".join(map(str, axes))
 
 

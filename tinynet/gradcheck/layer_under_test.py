@@ -1,9 +1,11 @@
-"""The layer under test: a float64 copy, run and watched for what a layer must not do."""
+"""The layer under test: a float64 copy that checks the rules for arrays at every run."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
+import math
+import pickle
 import random
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -12,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinynet.errors import GradientCheckError
-from tinynet.gradcheck.numeric import elsewhere
 from tinynet.gradcheck.report import Verdict
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
+from tinynet.validation import first_index
 
 Inputs = tuple[Array, ...]  # x and, for a loss, its targets
 
 
 class Run(NamedTuple):
-    """One forward and one backward: what came out, the very arrays, and copies of them."""
+    """The results of one forward and backward: the returned arrays, and copies of them."""
 
     y: Array
     dy: Array
@@ -29,7 +31,7 @@ class Run(NamedTuple):
     returned: dict[str, Array]
 
     def overwritten(self) -> str | None:
-        """The name of a returned array that is not what it was."""
+        """The name of a returned array that has changed since."""
         copies = {"y": self.y} | {f"the gradient of {n}": g for n, g in self.gradients.items()}
         for name, array in self.returned.items():
             if not np.array_equal(array, copies[name], equal_nan=array.dtype.kind == "f"):
@@ -37,56 +39,56 @@ class Run(NamedTuple):
         return None
 
 
-class Subject:
-    """A float64 copy of the layer, watched while it runs."""
+class LayerUnderTest:
+    """A float64 copy of a layer; each run raises GradientCheckError if it breaks a rule."""
 
     def __init__(self, layer: Layer) -> None:
         self.name = repr(layer)
         self.layer = layer.astype(np.float64)
-        self.before = ""  # of the batch before, for an error that it may explain
-        self._state: State | None = None
-        self._generators: tuple[Any, ...] = ()
+        self._after = ""  # the batch before, for an error that it may explain
+        self._state: LayerState | None = None
+        self._global_generators: tuple[Any, ...] = ()
 
     def tensors(self, inputs: Inputs) -> dict[str, Array]:
-        """What has a gradient: x, where it is of floats, and the parameters."""
+        """The tensors with a gradient: x, if it is of floats, and the parameters."""
         x = {"x": inputs[0]} if inputs[0].dtype.kind == "f" else {}
         values = {path: parameter.value for path, parameter in self.parameters()}
         return x | {path: value for path, value in values.items() if value.size}
 
     def parameters(self) -> list[tuple[str, Parameter]]:
-        """The named parameters; one that is named like what else is watched is told apart."""
+        """The named parameters; `self.` precedes a name that x, targets or dy already has."""
         return [
             (f"self.{path}" if path in ("x", "targets", "dy") else path, parameter)
             for path, parameter in self.layer.named_parameters()
         ]
 
-    def stir(self, inputs: Inputs, rng: np.random.Generator) -> None:
-        """Moves all parameters by up to 1 %, as a step of training does; none stays 0.
+    def perturb_parameters(self, inputs: Inputs, rng: np.random.Generator) -> None:
+        """Changes all parameters by up to 1 %, as a training step does; no entry stays 0.
 
-        Unless forward is not finite then: what is 0 has to stay so in that case.
+        Entries of 0 stay 0 only where forward would not be finite otherwise.
         """
         before = [parameter.value for _, parameter in self.parameters()]
-        moved = [elsewhere(value, rng) if value.size else value for value in before]
-        for (_, parameter), value in zip(self.parameters(), moved, strict=True):
+        after = [perturbed(value, rng) if value.size else value for value in before]
+        for (_, parameter), value in zip(self.parameters(), after, strict=True):
             parameter.value = value
-        if not self.takes(inputs):
+        if not self.accepts(inputs):
             for (_, parameter), value in zip(self.parameters(), before, strict=True):
                 parameter.value = np.asarray(value * rng.uniform(0.99, 1.01, value.shape))
 
-    def takes(self, inputs: Inputs) -> bool:
-        """Whether a copy of the layer, as it is now, gives finite numbers for this batch."""
+    def accepts(self, inputs: Inputs) -> bool:
+        """Whether a copy of the layer, in its present state, returns finite values for a batch."""
         try:
             y = deepcopy(self.layer)(*(array.copy() for array in inputs))
-        except Exception:  # whatever it is that somebody's layer raises
+        except Exception:  # a user's layer may raise anything
             return False
         return bool(np.isfinite(y).all())
 
-    def hold(self, inputs: Inputs) -> None:
-        """Takes the state as it is now for the one that every forward starts from."""
-        self._state = State(self.layer, inputs, self._generators)
+    def save_state(self, inputs: Inputs) -> None:
+        """Saves the present state, which is restored before every forward."""
+        self._state = LayerState(self.layer, inputs, self._global_generators)
 
     def forward(self, inputs: Inputs) -> Array:
-        """Y from the state that is held, as an array also where it is the float of a loss."""
+        """Y from the saved state; the float of a loss as an array."""
         if self._state is not None:
             self._state.restore()
         try:
@@ -94,7 +96,7 @@ class Subject:
         except Exception as error:
             raise self.error(
                 Verdict.FORWARD_RAISES,
-                f"forward raised {error!r} for x of shape {inputs[0].shape}{self.before}",
+                f"forward raised {error!r} for x of shape {inputs[0].shape}{self._after}",
             ) from error
         if y.dtype != np.float64 and inputs[0].dtype == np.float64:
             raise self.error(
@@ -102,64 +104,87 @@ class Subject:
             )
         return y.astype(np.float64, copy=False)
 
-    def differentiate(
-        self,
-        inputs: Inputs,
-        rng: np.random.Generator,
-        dy: Array | None = None,
-    ) -> Run:
-        """One forward and backward for a dy, drawn by default; every rule for them is watched."""
-        # Whatever lies in the gradients from before, backward is to replace it.
+    def run(self, inputs: Inputs, rng: np.random.Generator, dy: Array | None = None) -> Run:
+        """One forward and backward, for a random dy by default; checks all rules for them."""
+        # Backward has to replace these values.
         earlier = {path: rng.standard_normal(p.value.shape) for path, p in self.parameters()}
         for path, parameter in self.parameters():
             parameter.grad = earlier[path].copy()
-        given = self._snapshot(inputs)
-        y, result = self._forward_twice(inputs, given)
+        given = self._copies(inputs)
+        y, returned_y = self._forward_twice(inputs, given)
         if dy is None:
-            # Of both signs, all different: a sum over outputs must not look like its mean or 0.
+            # Of both signs and all different: a sum over outputs must not equal their mean or 0.
             dy = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.5, y.shape)
         is_loss = len(inputs) > 1
         if is_loss:
             dy = np.ones(())
-        handed = dy.copy()
+        given_dy = dy.copy()
         try:
-            dx = self.layer.backward() if is_loss else self.layer.backward(handed)
+            dx = self.layer.backward() if is_loss else self.layer.backward(given_dy)
         except Exception as error:
             wants_dy = is_loss and isinstance(error, TypeError)
-            hint = ": backward of a loss takes no dy" if wants_dy else self.before
+            hint = ": backward of a loss takes no dy" if wants_dy else self._after
             raise self.error(
                 Verdict.BACKWARD_RAISES,
                 f"backward raised {error!r} for x of shape {inputs[0].shape}{hint}",
             ) from error
-        self.before = f", after one of shape {inputs[0].shape}"
-        self._check_unchanged("backward", given, self._snapshot(inputs))
-        self._check_unchanged("backward", {"dy": dy}, {"dy": handed})
-        returned = {"y": result}
-        gradients = {}
-        found: dict[str, Any] = {"x": dx}
+        self._after = f", after one of shape {inputs[0].shape}"
+        self._check_unchanged("backward", given, self._copies(inputs))
+        self._check_unchanged("backward", {"dy": dy}, {"dy": given_dy})
+        results: dict[str, Any] = {"x": dx}
         for path, parameter in self.parameters():
-            # What is added to a gradient for a dy of 0 leaves it as it was, too.
+            # For a dy of 0 an added gradient leaves the earlier values, too.
             grad = parameter.grad
             untouched = grad is None or (dy.any() and np.array_equal(grad, earlier[path]))
-            found[path] = None if untouched else grad
-        for name, array in self._gradients(inputs, found).items():
+            results[path] = None if untouched else grad
+        gradients, returned = {}, {"y": returned_y}
+        for name, array in self._checked_gradients(inputs, results).items():
             gradients[name] = np.array(array, np.float64)
             returned[f"the gradient of {name}"] = array
         return Run(y, dy, gradients, returned)
 
+    @contextmanager
+    def perturbed_run(self, inputs: Inputs, seed: int) -> Iterator[Run | None]:
+        """A run with all tensors changed by up to 1 % inside the block, away from every kink.
+
+        None where forward is not finite there.
+        """
+        tensors = self.tensors(inputs)
+        saved = {name: tensor.copy() for name, tensor in tensors.items()}
+        rng = np.random.default_rng(seed)  # the same point every time
+        for tensor in tensors.values():
+            tensor[...] = perturbed(tensor, rng)
+        try:
+            yield self._run_if_finite(inputs, rng)
+        finally:
+            for name, tensor in tensors.items():
+                tensor[...] = saved[name]
+
+    def _run_if_finite(self, inputs: Inputs, rng: np.random.Generator) -> Run | None:
+        try:
+            return self.run(inputs, rng)
+        except GradientCheckError as error:
+            if error.verdict is Verdict.NOT_FINITE:
+                return None
+            raise
+
+    def error(self, verdict: Verdict, message: str, **where: Any) -> GradientCheckError:
+        """The error that this layer breaks a rule, to be raised."""
+        return GradientCheckError(message, verdict=verdict, layer=self.name, **where)
+
     def _forward_twice(self, inputs: Inputs, given: dict[str, Array]) -> tuple[Array, Array]:
-        """A copy of y, and y itself, of two forwards that start from the same state."""
-        position = GlobalGenerators.position()
+        """A copy of y, and y itself from a second forward that starts from the same state."""
         if self._state is None:
-            self.hold(inputs)
+            self.save_state(inputs)
+        before = None if self._global_generators else _states(global_generators())
         y = self.forward(inputs).copy()
-        if not self._generators and position != GlobalGenerators.position():
-            # From here on they start each forward where they stand now, as the layer's own do.
-            self._generators = GlobalGenerators.both()
-            self.hold(inputs)
+        if before is not None and before != _states(global_generators()):
+            # The layer draws from them: their state belongs to the saved state from now on.
+            self._global_generators = global_generators()
+            self.save_state(inputs)
             y = self.forward(inputs).copy()
         result = self.forward(inputs)
-        self._check_unchanged("forward", given, self._snapshot(inputs))
+        self._check_unchanged("forward", given, self._copies(inputs))
         if not np.isfinite(y).all():
             raise self.error(
                 Verdict.NOT_FINITE, f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative"
@@ -171,21 +196,21 @@ class Subject:
             )
         return y, result
 
-    def _gradients(self, inputs: Inputs, found: dict[str, Any]) -> dict[str, Array]:
-        """What backward gave by name, all there and of the right form."""
+    def _checked_gradients(self, inputs: Inputs, results: dict[str, Any]) -> dict[str, Array]:
+        """The gradients by name, each present and of the right shape and dtype."""
         arrays = {}
         for name, tensor in self.tensors(inputs).items():
-            if found[name] is None:
+            if results[name] is None:
                 raise self.error(
                     Verdict.NO_GRADIENT, f"backward gave no gradient of {name}", parameter=name
                 )
             try:
-                array = arrays[name] = np.asarray(found[name])
+                array = arrays[name] = np.asarray(results[name])
             except ValueError as error:
                 raise self.error(
                     Verdict.SHAPE,
-                    f"gradient of {name}: backward gave a {type(found[name]).__name__} that is no "
-                    f"array, forward uses the shape {tensor.shape}",
+                    f"gradient of {name}: backward gave a {type(results[name]).__name__} that is "
+                    f"no array, forward uses the shape {tensor.shape}",
                     parameter=name,
                 ) from error
             if array.shape != tensor.shape:
@@ -203,7 +228,7 @@ class Subject:
                     parameter=name,
                 )
             if not np.isfinite(array).all():
-                index = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+                index = first_index(~np.isfinite(array))
                 raise self.error(
                     Verdict.NOT_FINITE,
                     f"gradient of {name} at index {index}: backward gave {array[index]}, "
@@ -214,170 +239,153 @@ class Subject:
                 )
         return arrays
 
-    def _snapshot(self, inputs: Inputs) -> dict[str, Array]:
+    def _copies(self, inputs: Inputs) -> dict[str, Array]:
         arrays = self.tensors(inputs) | dict(zip(("x", "targets"), inputs, strict=False))
         return {name: array.copy() for name, array in arrays.items()}
 
     def _check_unchanged(
-        self, step: str, before: dict[str, Array], after: dict[str, Array]
+        self, method: str, before: dict[str, Array], after: dict[str, Array]
     ) -> None:
-        for name, was in before.items():
-            is_now = after[name]
-            if not np.array_equal(was, is_now, equal_nan=was.dtype.kind == "f"):
-                index = tuple(map(int, np.argwhere(was != is_now)[0]))
+        for name, old in before.items():
+            new = after[name]
+            if not np.array_equal(old, new, equal_nan=old.dtype.kind == "f"):
+                index = first_index((old != new) & ~((old != old) & (new != new)))
                 raise self.error(
                     Verdict.CHANGED_IN_PLACE,
-                    f"{step} changed {name} in place at index {index}, "
-                    f"from {was[index]:.10g} to {is_now[index]:.10g}",
+                    f"{method} changed {name} in place at index {index}, "
+                    f"from {old[index]:.10g} to {new[index]:.10g}",
                     parameter=name,
                     index=index,
                 )
 
-    def error(self, verdict: Verdict, message: str, **where: Any) -> GradientCheckError:
-        """The verdict against this layer, to be raised."""
-        return GradientCheckError(message, verdict=verdict, layer=self.name, **where)
 
+class LayerState:
+    """A snapshot of everything that a layer and its helpers keep, except the parameters."""
 
-Restore = Callable[[], None]
-
-
-class State:
-    """All that a layer and those inside it keep, parameters apart, as it is now."""
-
-    def __init__(
-        self, layer: Layer, inputs: tuple[Array, ...], generators: Iterable[Any] = ()
-    ) -> None:
-        self._restores: list[Restore] = []
-        self._bits: list[Any] = []
+    def __init__(self, layer: Layer, inputs: Inputs, generators: Iterable[Any] = ()) -> None:
+        self._arrays: list[tuple[Array, Array]] = []
+        self._containers: list[tuple[Any, Any]] = []
+        self._generators: list[tuple[Any, Any]] = []
         self._seen: set[int] = set()
-        self._given = [*inputs, *(parameter.value for parameter in layer.parameters())]
-        self._keep_all((layer, *generators, *module_generators(layer)))
+        self._tensors = [*inputs, *(parameter.value for parameter in layer.parameters())]
+        self._save_all((layer, *generators, *module_generators(layer)))
 
     def restore(self) -> None:
-        """Puts everything back."""
-        for restore in self._restores:
-            restore()
+        """Restores the values of the snapshot."""
+        for array, saved in self._arrays:
+            array[...] = saved
+        for container, saved in self._containers:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(saved)
+            else:
+                container.update(saved)
+        for generator, saved in self._generators:
+            _set_state(generator, saved)
 
-    def positions(self) -> list[str]:
-        """Where the layer's generators stand now: it changes whenever one is drawn from."""
-        return [str(bits.state) for bits in self._bits]
+    def generator_states(self) -> list[bytes]:
+        """The present states of the layer's generators, which change with every draw."""
+        return _states(generator for generator, _ in self._generators)
 
-    def _keep(self, value: Any) -> None:
-        if id(value) in self._seen or isinstance(value, Parameter):
+    def _save(self, value: Any) -> None:
+        if id(value) in self._seen or isinstance(value, (Parameter, *_STATELESS)):
             return
         self._seen.add(id(value))
         if isinstance(value, np.ndarray):
-            # What is only another view of x or of a parameter moves with that.
-            if value.flags.writeable and not any(np.shares_memory(value, a) for a in self._given):
-                self._restores.append(_array_restore(value, value.copy()))
-        elif isinstance(value, np.random.Generator):
-            self._bits.append(value.bit_generator)
-            self._restores.append(_generator_restore(value.bit_generator))
-        elif isinstance(value, np.random.RandomState):
-            kept = value.get_state()
-            self._restores.append(lambda: value.set_state(kept))
-        elif isinstance(value, random.Random):
-            drawn = value.getstate()
-            self._restores.append(lambda: value.setstate(drawn))
+            # A view of x or of a parameter changes with it.
+            if value.flags.writeable and not any(np.shares_memory(value, t) for t in self._tensors):
+                self._arrays.append((value, value.copy()))
+        elif isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
+            self._generators.append((value, _get_state(value)))
         elif isinstance(value, list):
-            self._restores.append(_list_restore(value, list(value)))
-            self._keep_all(value)
+            self._containers.append((value, list(value)))
+            self._save_all(value)
         elif isinstance(value, dict):
-            self._restores.append(_dict_restore(value, dict(value)))
-            self._keep_all(value.values())
+            self._containers.append((value, dict(value)))
+            self._save_all(value.values())
         elif isinstance(value, tuple):
-            self._keep_all(value)
+            self._save_all(value)
         elif isinstance(value, MethodType):
-            self._keep(value.__self__)
-        elif not isinstance(value, _UNCHANGING):
+            self._save(value.__self__)
+        else:
             if hasattr(value, "__dict__"):
                 attributes = vars(value)
-                self._restores.append(_dict_restore(attributes, dict(attributes)))
-                # A batch that was remembered is forgotten with the next forward anyway.
-                self._keep_all(v for name, v in attributes.items() if name != "_saved")
+                self._containers.append((attributes, dict(attributes)))
+                # Without the arrays of a pending batch and scratch memory, if it is a layer.
+                kept = Layer.__getstate__(value) if isinstance(value, Layer) else attributes
+                self._save_all(kept.values())
             names = [n for cls in type(value).__mro__ for n in getattr(cls, "__slots__", ())]
-            self._keep_all(getattr(value, name, None) for name in names)
+            self._save_all(getattr(value, name, None) for name in names)
 
-    def _keep_all(self, values: Iterable[Any]) -> None:
+    def _save_all(self, values: Iterable[Any]) -> None:
         for value in values:
-            self._keep(value)
+            self._save(value)
 
 
-# What has no state of its own, as far as a layer goes.
-_UNCHANGING = (FunctionType, BuiltinFunctionType, ModuleType, type, type(None), int, float, str)
+_STATELESS = (FunctionType, BuiltinFunctionType, ModuleType, type, type(None), int, float, str)
 
 
 def module_generators(layer: Layer) -> list[Any]:
-    """The generators that the methods of the layers reach by a global name."""
+    """The generators that methods of the layers use by a global name of their module."""
     found = []
     for _, node in layer.named_layers():
         for method in vars(type(node)).values():
             if isinstance(method, FunctionType):
-                reached = map(method.__globals__.get, method.__code__.co_names)
-                found += [value for value in reached if isinstance(value, np.random.Generator)]
+                values = map(method.__globals__.get, method.__code__.co_names)
+                found += [value for value in values if isinstance(value, np.random.Generator)]
     return found
 
 
-class GlobalGenerators:
-    """The generators behind `random.random()` and `np.random.rand()`, which a layer may draw from.
+def global_generators() -> tuple[random.Random, np.random.RandomState]:
+    """The generators behind `random.random()` and `np.random.rand()`.
 
-    To put them back costs more than a small forward: that is done for a layer that uses them.
+    Restoring them takes longer than a small forward, so only layers that use them pay for it.
     """
-
-    @staticmethod
-    def both() -> tuple[random.Random, np.random.RandomState]:
-        """Python's and NumPy's: the objects whose methods these functions are."""
-        return random.random.__self__, np.random.rand.__self__  # type: ignore[attr-defined]
-
-    @classmethod
-    def position(cls) -> Hashable:
-        """What changes whenever somebody draws from one of them."""
-        pythons, numpys = cls.both()
-        _, keys, *rest = numpys.get_state()
-        return pythons.getstate(), np.asarray(keys).tobytes(), *rest
-
-    @classmethod
-    @contextmanager
-    def kept(cls, layer: Layer) -> Iterator[None]:
-        """Behind the block they stand where they stood before it, as do the layer's globals."""
-        pythons, numpys = cls.both()
-        before = pythons.getstate(), numpys.get_state()
-        restores = [_generator_restore(own.bit_generator) for own in module_generators(layer)]
-        try:
-            yield
-        finally:
-            pythons.setstate(before[0])
-            numpys.set_state(before[1])
-            for restore in restores:
-                restore()
+    return random.random.__self__, np.random.rand.__self__  # type: ignore[attr-defined]
 
 
-def _array_restore(array: Array, kept: Array) -> Restore:
-    def restore() -> None:
-        array[...] = kept
-
-    return restore
-
-
-def _list_restore(items: list[Any], kept: list[Any]) -> Restore:
-    def restore() -> None:
-        items[:] = kept
-
-    return restore
+@contextmanager
+def generators_restored(layer: Layer) -> Iterator[None]:
+    """Restores the global generators, and those of the layer's modules, after the block."""
+    saved = [(g, _get_state(g)) for g in (*global_generators(), *module_generators(layer))]
+    try:
+        yield
+    finally:
+        for generator, state in saved:
+            _set_state(generator, state)
 
 
-def _dict_restore(items: dict[str, Any], kept: dict[str, Any]) -> Restore:
-    def restore() -> None:
-        items.clear()
-        items.update(kept)
+def _get_state(generator: Any) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return deepcopy(generator.bit_generator.state)
+    is_numpy = isinstance(generator, np.random.RandomState)
+    return generator.get_state() if is_numpy else generator.getstate()
 
-    return restore
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state)
+    else:
+        generator.setstate(state)
 
 
-def _generator_restore(bits: np.random.BitGenerator) -> Restore:
-    kept = deepcopy(bits.state)
+def _states(generators: Iterable[Any]) -> list[bytes]:
+    """The states of generators, in a form that can be compared."""
+    return [pickle.dumps(_get_state(generator)) for generator in generators]
 
-    def restore() -> None:
-        bits.state = kept
 
-    return restore
+def rms(tensor: Array) -> float:
+    """The root mean square of the entries."""
+    return math.sqrt(float(np.mean(np.square(tensor))))
+
+
+def perturbed(tensor: Array, rng: np.random.Generator) -> Array:
+    """The tensor with each entry changed by up to 1 %, and 0 by up to 1 % of the rms.
+
+    An entry other than 0 keeps its sign: it may be the argument of a logarithm.
+    """
+    typical = rms(tensor) or 1.0
+    size = np.where(np.abs(tensor) < 1e-8 * typical, typical, tensor)
+    return np.asarray(tensor + size * rng.uniform(-0.01, 0.01, tensor.shape))

@@ -1,8 +1,7 @@
-"""From the first broken rule to a message that helps: where, how small, why, and how to see it."""
+"""The message of a failed check: the smallest failing case, the likely cause, and code for it."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-import inspect
 import math
 from collections.abc import Iterator
 from copy import deepcopy
@@ -15,33 +14,42 @@ import numpy as np
 from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.diagnosis import UNKNOWN, diagnose
 from tinynet.gradcheck.hypotheses import Diagnosis
-from tinynet.gradcheck.inputs import Case, Pair
-from tinynet.gradcheck.layer_under_test import Subject
-from tinynet.gradcheck.measurements import Trial
+from tinynet.gradcheck.inputs import FunctionLayer, GradientCheck
+from tinynet.gradcheck.layer_under_test import LayerUnderTest
+from tinynet.gradcheck.measurements import FreshRun
 from tinynet.gradcheck.report import Verdict
-from tinynet.gradcheck.rules import examine
+from tinynet.gradcheck.rules import check_rules
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
+from tinynet.signature import (
+    call_text,
+    constructor_arguments,
+    constructor_parameters,
+    split_arguments,
+)
+
+LITERAL = 60  # longer arrays are drawn in the code, not written out
 
 
-def explain(case: Case, error: GradientCheckError) -> GradientCheckError:
-    """The same failure in its smallest form, with the likely cause and code that reproduces it."""
+def explain(check: GradientCheck, error: GradientCheckError) -> GradientCheckError:
+    """The error for the smallest failing case, with its likely cause and code to reproduce it."""
     with np.errstate(all="ignore"):
-        return _explained(case, error)
+        return _explained(check, error)
 
 
-def _explained(case: Case, error: GradientCheckError) -> GradientCheckError:
-    for path, inner in _inner_cases(case):
+def _explained(check: GradientCheck, error: GradientCheckError) -> GradientCheckError:
+    for path, inner in _inner_checks(check):
         found = _failure(inner)
-        # What an inner layer may take, nobody has said: that it raises is no sign.
+        # Inner layers need not accept every batch: raising is no evidence against one.
         if found and found.verdict not in (Verdict.FORWARD_RAISES, Verdict.BACKWARD_RAISES):
             explained = _explained(inner, found)
-            explained.args = (f"{error.layer}: its {path} is wrong by itself.\n{explained}",)
+            explained.args = (f"{error.layer}: its {path} is wrong on its own.\n{explained}",)
             return explained
-    smallest, smaller = _smallest(case, error)
-    # What is too large to look at closely is looked at in its smallest form.
-    large = sum(tensor.size for tensor in Subject(case.layer).tensors(case.inputs).values()) > 5000
-    diagnosis = _diagnosis(smallest, smaller) if large else _diagnosis(case, error)
+    smallest, smaller = _smallest(check, error)
+    # A large case would take too long to diagnose.
+    tensors = LayerUnderTest(check.layer).tensors(check.inputs).values()
+    large = sum(tensor.size for tensor in tensors) > 5000
+    diagnosis = _diagnosis(smallest, smaller) if large else _diagnosis(check, error)
     error = smaller
     error.cause, error.certain = diagnosis.cause, diagnosis.certain
     error.snippet = snippet(smallest)
@@ -49,39 +57,39 @@ def _explained(case: Case, error: GradientCheckError) -> GradientCheckError:
     return error
 
 
-def _failure(case: Case) -> GradientCheckError | None:
+def _failure(check: GradientCheck) -> GradientCheckError | None:
     try:
-        examine(case)
+        check_rules(check)
     except GradientCheckError as error:
         return error
     return None
 
 
-def _diagnosis(case: Case, error: GradientCheckError) -> Diagnosis:
+def _diagnosis(check: GradientCheck, error: GradientCheckError) -> Diagnosis:
     try:
-        return diagnose(case, error)
-    except Exception:
-        # Whatever somebody's layer does when it is looked at more closely: that it is wrong is
-        # known already, and not to be lost.
+        return diagnose(check, error)
+    except Exception:  # a user's layer may raise anything; the known error is reported all the same
         return UNKNOWN
 
 
-def _paragraphs(case: Case, error: GradientCheckError, diagnosis: Diagnosis) -> Iterator[str]:
+def _paragraphs(
+    check: GradientCheck, error: GradientCheckError, diagnosis: Diagnosis
+) -> Iterator[str]:
     yield str(error)
     if error.around:
         yield _table(error)
     if diagnosis.cause is None:
         yield "Cause unknown."
     else:
-        sure = "Cause" if diagnosis.certain else "Likely cause"
-        yield f"{sure}: {diagnosis.cause}; {diagnosis.sentence}."
-    note = "" if is_exact(case) else " (with your own numbers for what is drawn here)"
+        word = "Cause" if diagnosis.certain else "Likely cause"
+        yield f"{word}: {diagnosis.cause}; {diagnosis.sentence}."
+    note = "" if is_exact(check) else " (with your own values in place of the random ones)"
     code = "\n".join(f"    {line}".rstrip() for line in error.snippet.splitlines())
-    yield f"To see it again{note}:\n\n{code}"
+    yield f"To reproduce it{note}:\n\n{code}"
 
 
 def _table(error: GradientCheckError) -> str:
-    """The wrong entry and those around it, both ways."""
+    """The wrong entry and its neighbours, from backward and from central differences."""
     rows = [("index", "backward", "forward", "")]
     for index, analytic, numeric in error.around:
         mark = "<" if index == error.index else ""
@@ -94,72 +102,51 @@ def _table(error: GradientCheckError) -> str:
     return "\n".join(lines)
 
 
-# Where
+# The smallest case
 
 
-def _inner_cases(case: Case) -> Iterator[tuple[str, Case]]:
-    """The layers inside, each with the x that it gets."""
-    children = {path: node for path, node in case.layer.named_layers() if path}
-    if not children:
+def _inner_checks(check: GradientCheck) -> Iterator[tuple[str, GradientCheck]]:
+    """Checks of the outermost inner layers, each with its path and with the inputs it gets."""
+    layers = dict(check.layer.named_layers())
+    if len(layers) == 1:
         return
-    trial = Trial(case)
-    seen: dict[str, tuple[Any, ...]] = {}
-    for path, node in trial.subject.layer.named_layers():
-        if path in children and not any(path.startswith(f"{outer}.") for outer in seen):
-            seen[path] = ()
-            vars(node)["forward"] = _recorded(node.forward, path, seen)
-    trial.hold()
-    if not trial.runs():
-        return
-    for path, (*inputs, y) in ((path, call) for path, call in seen.items() if call):
+    calls = FreshRun(check).record("forward") or []
+    for path, call in {call.path: call for call in calls}.items():
+        *inputs, y = *call.inputs, call.output
         arrays = all(isinstance(array, np.ndarray) and array.size for array in inputs)
-        if (
-            arrays
-            and inputs[0].ndim
-            and (len(inputs) == 1 or (len(inputs) == 2 and np.ndim(y) == 0))
-        ):
-            yield path, replace(case, layer=children[path], inputs=tuple(inputs))
+        is_layer = len(inputs) == 1 or (len(inputs) == 2 and np.ndim(y) == 0)
+        if is_layer and arrays and inputs[0].ndim:
+            yield path, replace(check, layer=layers[path], inputs=tuple(inputs))
 
 
-def _recorded(forward: Any, path: str, seen: dict[str, tuple[Any, ...]]) -> Any:
-    def recorded(*args: Any) -> Any:
-        given = [np.array(a) if isinstance(a, np.ndarray) else a for a in args]
-        y = forward(*args)
-        seen[path] = (*given, y)
-        return y
-
-    return recorded
-
-
-# How small
-
-
-def _smallest(case: Case, error: GradientCheckError) -> tuple[Case, GradientCheckError]:
-    """Fewer samples and rounder numbers, as long as the same thing fails."""
-    for smaller in (_fewer_samples, _plain_numbers):
-        for candidate in smaller(case):
-            found = _failure(candidate) if Trial(candidate).runs() else None
+def _smallest(
+    check: GradientCheck, error: GradientCheckError
+) -> tuple[GradientCheck, GradientCheckError]:
+    """Fewer samples and rounded values, as long as the same rule fails for the same tensor."""
+    for smaller in (_fewer_samples, _simpler_values):
+        for candidate in smaller(check):
+            found = _failure(candidate) if FreshRun(candidate).succeeds() else None
             if found and (found.verdict, found.parameter) == (error.verdict, error.parameter):
-                case, error = candidate, found
+                check, error = candidate, found
                 break
-    return case, error
+    return check, error
 
 
-def _fewer_samples(case: Case) -> Iterator[Case]:
-    if case.has_batch_axis:
-        for fewer in range(1, min(len(case.inputs[0]), 4)):
-            yield replace(case, inputs=case.take(np.arange(fewer)))
+def _fewer_samples(check: GradientCheck) -> Iterator[GradientCheck]:
+    if check.has_batch_axis:
+        for fewer in range(1, min(len(check.inputs[0]), 4)):
+            yield replace(check, inputs=check.take(np.arange(fewer)))
 
 
-def _plain_numbers(case: Case) -> Iterator[Case]:
-    """All numbers rounded; or only what is short, and the rest drawn; or x alone."""
+def _simpler_values(check: GradientCheck) -> Iterator[GradientCheck]:
+    """With short arrays rounded and long ones drawn, or long ones drawn only; or so for x alone."""
     for change in (_rounded, _drawn_if_long):
-        layer = deepcopy(case.layer)
+        layer = deepcopy(check.layer)
         for parameter in layer.parameters():
             parameter.value = np.asarray(change(parameter.value))
-        inputs = (change(case.inputs[0]), *case.inputs[1:])
-        yield replace(case, layer=layer, inputs=inputs)
-        yield replace(case, inputs=inputs)
+        inputs = (change(check.inputs[0]), *check.inputs[1:])
+        yield replace(check, layer=layer, inputs=inputs)
+        yield replace(check, inputs=inputs)
 
 
 def _rounded(array: Array) -> Array:
@@ -172,133 +159,140 @@ def _drawn_if_long(array: Array) -> Array:
     return array
 
 
-LITERAL = 60  # numbers that are written out; more of them are drawn
-
-
 def drawn(shape: tuple[int, ...]) -> Array:
-    """What stands in a snippet for an array that is too long to write out."""
+    """The values that a snippet has in place of a long array."""
     return np.random.default_rng(0).standard_normal(shape)
 
 
-def snippet(case: Case) -> str:
-    """Code that checks this case; classes and functions of the user's own have to be there."""
-    layer = case.layer
-    settings = f"rng={case.seed}"
-    if case.tolerance != 1e-6:
-        settings += f", tolerance={case.tolerance:g}"
-    if case.entries != 15_000:
-        settings += f", entries={case.entries}"
-    inputs = [_literal(array) for array in case.inputs]
-    if isinstance(layer, Pair):
-        given = [inputs[0], *map(_literal, layer.arrays())]
-        inputs[0] = given[0] if len(given) == 1 else f"({', '.join(given)})"
-        lines = [f"check_gradients({_pair(layer)}, {', '.join(inputs)}, {settings})"]
+def is_exact(check: GradientCheck) -> bool:
+    """Whether the snippet has the very values of the check."""
+    arrays = [*check.inputs, *(parameter.value for parameter in check.layer.parameters())]
+    return all(
+        array.size <= LITERAL or np.allclose(array, drawn(array.shape)) for array in arrays
+    ) and math.isfinite(check.tolerance)
+
+
+# The code
+
+
+def snippet(check: GradientCheck) -> str:
+    """Code that repeats a check, for a namespace with the user's own classes and functions."""
+    layer = check.layer
+    settings = f"rng={check.seed}"
+    if check.tolerance != 1e-6:
+        settings += f", tolerance={check.tolerance:g}"
+    if check.entries != 15_000:
+        settings += f", entries={check.entries}"
+    inputs = [_array_code(array) for array in check.inputs]
+    if isinstance(layer, FunctionLayer):
+        arrays = [inputs[0], *map(_array_code, layer.arrays())]
+        inputs[0] = arrays[0] if len(arrays) == 1 else f"({', '.join(arrays)})"
+        lines = [f"check_gradients({_function_names(layer)}, {', '.join(inputs)}, {settings})"]
     else:
-        lines = _building("layer", layer)
+        lines = _layer_code("layer", layer)
         if not layer.training:
             lines.append("layer.eval()")
         lines.append(f"x = {inputs[0]}")
         arguments = ["layer", "x", *inputs[1:], settings]
         lines.append(f"check_gradients({', '.join(arguments)})")
-    ours, theirs = _classes(layer)
+    ours, theirs = _class_names(layer)
     head = ["import numpy as np", f"from tinynet import {', '.join(sorted(ours))}", ""]
     if theirs:
         head[-1] = f"# and your own {', '.join(sorted(theirs))}"
     return "\n".join([*head, *lines])
 
 
-def _building(name: str, layer: Layer) -> list[str]:
-    """The lines that make the layer and give its parameters their values."""
+def _layer_code(name: str, layer: Layer) -> list[str]:
+    """The lines that construct the layer and set the values of its parameters."""
     call = _call(layer)
     if call is None:
-        lines = [f"{name} = {type(layer).__name__}.__new__({type(layer).__name__})  # as it was"]
-        for attribute, value in vars(layer).items():
-            lines += _assigned(f"{name}.{attribute}", value)
+        cls = type(layer).__name__
+        lines = [f"{name} = {cls}.__new__({cls})  # without its constructor"]
+        for attribute, value in Layer.__getstate__(layer).items():
+            lines += _attribute_code(f"{name}.{attribute}", value)
         return lines
     lines = [f"{name} = {call}"]
     for path, parameter in layer.named_parameters():
-        lines.append(f"{name}{_accessed(layer, path)}.value[...] = {_numbers(parameter.value)}")
+        lines.append(f"{name}{_access(layer, path)}.value[...] = {_values_code(parameter.value)}")
     return lines
 
 
-def _assigned(target: str, value: Any) -> list[str]:
+def _attribute_code(target: str, value: Any) -> list[str]:
     if isinstance(value, Layer):
-        return _building(target, value)
+        return _layer_code(target, value)
     if isinstance(value, Parameter):
         dtype = "" if value.value.dtype == np.float32 else f", np.{value.value.dtype}"
-        return [f"{target} = Parameter({_numbers(value.value)}{dtype})"]
+        return [f"{target} = Parameter({_values_code(value.value)}{dtype})"]
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return [f"{target} = {_literal(value)}"]
+        return [f"{target} = {_array_code(value)}"]
     if isinstance(value, list | tuple) and any(isinstance(item, Layer) for item in value):
         lines = [f"{target} = [None] * {len(value)}"]
-        for place, item in enumerate(value):
-            lines += _assigned(f"{target}[{place}]", item)
+        for index, item in enumerate(value):
+            lines += _attribute_code(f"{target}[{index}]", item)
         return lines
-    if _is_plain(value):
-        return [f"{target} = {value!r}"]
-    return [f"# {target}: as yours"] if not target.endswith("._saved") else []
+    return [f"{target} = {value!r}" if _is_plain(value) else f"# {target}: as in your layer"]
 
 
 def _call(layer: Layer) -> str | None:
-    """The constructor with the arguments that make such a layer, as far as it shows them."""
-    required: dict[str, Any] = {}
-    optional: dict[str, Any] = {}
-    hidden = []
-    for name, parameter in inspect.signature(type(layer)).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            return None
-        value = vars(layer).get(name, inspect.Parameter.empty)
-        shown = _argument(value) is not None
-        if parameter.default is inspect.Parameter.empty:
-            required[name] = value
-            hidden += [] if shown else [name]
-        elif shown and value != parameter.default:
-            optional[name] = value
-    # What it does not show is often one of its sizes.
+    """The constructor call that makes such a layer, if its attributes show the arguments."""
+    parameters = constructor_parameters(type(layer))
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values()):
+        return None
+    values = {
+        n: v for n, v in constructor_arguments(layer).items() if _argument_code(v) is not None
+    }
+    required = [name for name, p in parameters.items() if p.default is p.empty]
+    hidden = [name for name in required if name not in values]
+    # A required argument that is no attribute is often one of the sizes.
     sizes = sorted({size for p in layer.parameters() for size in p.value.shape})[:6]
     for guess in product(sizes, repeat=len(hidden)):
-        required |= dict(zip(hidden, guess, strict=True))
-        if _makes(layer, required, optional):
-            code = [str(_argument(value)) for value in required.values()]
-            code += [f"{name}={_argument(value)}" for name, value in optional.items()]
-            return f"{type(layer).__name__}({', '.join(code)})"
+        arguments = values | dict(zip(hidden, guess, strict=True))
+        arguments = {name: arguments[name] for name in parameters if name in arguments}
+        if _makes_equal_layer(layer, arguments):
+            texts = {name: str(_argument_code(value)) for name, value in arguments.items()}
+            return call_text(type(layer), texts)
     return None
 
 
-def _makes(layer: Layer, required: dict[str, Any], optional: dict[str, Any]) -> bool:
-    """Whether the constructor makes a layer with the same insides from these arguments."""
+def _makes_equal_layer(layer: Layer, arguments: dict[str, Any]) -> bool:
+    positional, by_name = split_arguments(type(layer), deepcopy(arguments))
     try:
-        again = type(layer)(*deepcopy(list(required.values())), **deepcopy(optional))
-    except Exception:  # whatever it is that it wants
+        other = type(layer)(*positional, **by_name)
+    except Exception:  # a user's constructor may raise anything
         return False
-    return _insides(again) == _insides(layer)
+    return _structure(other) == _structure(layer)
 
 
-def _insides(layer: Layer) -> list[Any]:
-    found: list[Any] = []
-    for path, node in [*layer.named_layers(), *layer.named_parameters()]:
-        if isinstance(node, Parameter):
-            found.append((path, node.value.shape))
-        else:
-            plain = {name: value for name, value in vars(node).items() if _is_plain(value)}
-            found.append((path, type(node), plain))
+def _structure(layer: Layer) -> list[Any]:
+    """The inner layers with their plain attributes, and the shapes of the parameters, by path."""
+    found: list[Any] = [(path, p.value.shape) for path, p in layer.named_parameters()]
+    for path, inner in layer.named_layers():
+        attributes = Layer.__getstate__(inner)
+        plain = {name: value for name, value in attributes.items() if isinstance(value, _SCALARS)}
+        found.append((path, type(inner), plain))
     return found
 
 
-def _argument(value: Any) -> str | None:
+def _argument_code(value: Any) -> str | None:
     if isinstance(value, Layer):
         return _call(value)
     if isinstance(value, list | tuple) and all(isinstance(item, Layer) for item in value):
-        inside = [_call(item) for item in value]
-        return None if None in inside else f"[{', '.join(map(str, inside))}]"
+        calls = [_call(item) for item in value]
+        return None if None in calls else f"[{', '.join(map(str, calls))}]"
     return repr(value) if _is_plain(value) else None
 
 
+_SCALARS = (bool, int, float, str, type(None))
+
+
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+    """Whether `repr` is code for it: a scalar, or a list or tuple of such."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, _SCALARS)
 
 
-def _accessed(layer: Layer, path: str) -> str:
+def _access(layer: Layer, path: str) -> str:
     """`.layers[0].weight` for the path layers.0.weight."""
     code, value = "", layer
     for part in path.split("."):
@@ -312,26 +306,26 @@ def _accessed(layer: Layer, path: str) -> str:
     return code
 
 
-def _literal(array: Array) -> str:
+def _array_code(array: Array) -> str:
     if array.size > LITERAL and array.dtype.kind == "f":
-        return _numbers(array)
+        return _values_code(array)
     dtype = "" if array.dtype in (np.float64, np.int64, np.bool_) else f", np.{array.dtype}"
-    return f"np.array({_numbers(array)}{dtype})"
+    return f"np.array({_values_code(array)}{dtype})"
 
 
-def _numbers(array: Array) -> str:
+def _values_code(array: Array) -> str:
     if array.dtype.kind != "f":
         return repr(array.tolist())
     if array.size <= LITERAL:
-        return repr(array.astype(str).astype(float).tolist())  # 0.1 of float32 is 0.1
+        return repr(array.astype(str).astype(float).tolist())  # 0.1 for the 0.1 of float32
     return f"np.random.default_rng(0).standard_normal({array.shape})"
 
 
-def _classes(layer: Layer) -> tuple[set[str], set[str]]:
+def _class_names(layer: Layer) -> tuple[set[str], set[str]]:
     """The names that the code uses: those of tinynet, and the user's."""
     ours, theirs = {"check_gradients"}, set()
-    if isinstance(layer, Pair):
-        return ours, {_pair(layer)}
+    if isinstance(layer, FunctionLayer):
+        return ours, {_function_names(layer)}
     for _, node in [*layer.named_layers(), *layer.named_parameters()]:
         name = type(node).__name__
         if isinstance(node, Parameter) or type(node).__module__.startswith("tinynet."):
@@ -341,15 +335,7 @@ def _classes(layer: Layer) -> tuple[set[str], set[str]]:
     return ours, theirs
 
 
-def _pair(pair: Pair) -> str:
-    names = [getattr(f, "__qualname__", "") for f in pair.functions]
+def _function_names(layer: FunctionLayer) -> str:
+    names = [getattr(f, "__qualname__", "") for f in layer.functions]
     plain = all(part.isidentifier() for name in names for part in name.split("."))
     return f"({', '.join(names)})" if plain else "(forward, backward)"
-
-
-def is_exact(case: Case) -> bool:
-    """Whether every number of the case can be written down, or is what `drawn` gives."""
-    arrays = [*case.inputs, *(parameter.value for parameter in case.layer.parameters())]
-    return all(
-        array.size <= LITERAL or np.allclose(array, drawn(array.shape)) for array in arrays
-    ) and math.isfinite(case.tolerance)

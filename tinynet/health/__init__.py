@@ -1,8 +1,7 @@
 """Health checks of a training run: before it starts, while it runs, and where a NaN appears."""
 
-from tinynet.errors import AnomalyError
 from tinynet.health.anomaly import detect_anomaly
 from tinynet.health.finding import Finding, Findings
 from tinynet.health.preflight import preflight
 
-__all__ = ["AnomalyError", "Finding", "Findings", "detect_anomaly", "preflight"]
+__all__ = ["Finding", "Findings", "detect_anomaly", "preflight"]

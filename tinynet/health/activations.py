@@ -17,16 +17,13 @@ NEAR = 0.1  # at this distance from 0, on both sides, a slope has its usual valu
 FLAT = 0.005  # of the usual slope: reached at 6.7 by a sigmoid, at 3.3 by a tanh
 
 
-def leaf_calls(model: Layer, x: Array) -> list[Call]:
-    """Runs the model in evaluation mode; returns the calls of the layers without sub-layers."""
+def leaf_calls(model: Layer, x: Array) -> tuple[Array, list[Call]]:
+    """Returns y in evaluation mode, and the calls of the layers without sub-layers."""
     with recording(model) as calls, model.in_mode(training=False):
-        model(x)
+        y = model(x)
+    leaves = [call for call in calls if len(call.layer.named_layers()) == 1 and call.inputs]
     # Before a first forward an empty batch goes through to check the shapes.
-    return [
-        call
-        for call in calls
-        if len(call.layer.named_layers()) == 1 and call.inputs and len(call.inputs[0])
-    ]
+    return y, [call for call in leaves if len(call.inputs[0])]
 
 
 def weight_parameters(model: Layer) -> list[tuple[str, Parameter]]:

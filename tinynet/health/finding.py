@@ -1,4 +1,4 @@
-"""A finding is a fault that was seen, with its evidence and what to do about it."""
+"""Findings: faults that a health check found, each with its evidence and an advice."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Finding:
 
 @final
 class Findings:
-    """Findings in the order of cause and effect: mend the first one first.
+    """Findings in the order of cause and effect: correct the first one first.
 
     >>> findings = Findings([Finding("input range", "Values reach 255.", "Scale them.")])
     >>> print(findings)
@@ -32,8 +32,8 @@ class Findings:
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = tuple(findings)
 
-    def __getitem__(self, place: int) -> Finding:
-        return self._findings[place]
+    def __getitem__(self, index: int) -> Finding:
+        return self._findings[index]
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._findings)
@@ -42,7 +42,7 @@ class Findings:
         return len(self._findings)
 
     def __str__(self) -> str:
-        lines = [f"{place}. {finding}" for place, finding in enumerate(self, 1)]
+        lines = [f"{number}. {finding}" for number, finding in enumerate(self, 1)]
         return "\n".join(lines) or "nothing found"
 
     def __repr__(self) -> str:

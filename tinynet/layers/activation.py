@@ -109,13 +109,14 @@ class LeakyReLU(Elementwise):
         self.negative_slope = finite_number("LeakyReLU", "negative_slope", negative_slope)
 
     def function(self, x: Array) -> Array:
-        """X where x > 0, else negative_slope · x."""
+        """max(x, 0) + negative_slope · min(x, 0)."""
         y: Array = np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)
         return y
 
     def derivative(self, x: Array) -> Array:
         """1 where x > 0, else negative_slope."""
-        return np.where(x > 0, x.dtype.type(1), self.negative_slope)
+        slopes = np.array([self.negative_slope, 1], x.dtype)
+        return slopes.take(x > 0)  # much faster than np.where
 
 
 @final
@@ -139,7 +140,7 @@ class ELU(Elementwise):
         self.alpha = finite_number("ELU", "alpha", alpha)
 
     def function(self, x: Array) -> Array:
-        """X where x > 0, else alpha (exp(x) - 1)."""
+        """max(x, 0) + alpha (exp(min(x, 0)) - 1)."""
         y: Array = np.maximum(x, 0) + self.alpha * np.expm1(np.minimum(x, 0))
         return y
 
@@ -162,8 +163,13 @@ class Sigmoid(Elementwise):
     array([0. , 0.5, 1. ])
     """
 
-    function = staticmethod(sigmoid)
-    derivative = staticmethod(sigmoid_slope)
+    def function(self, x: Array) -> Array:
+        """1 / (1 + exp(-x))."""
+        return sigmoid(x)
+
+    def derivative(self, x: Array) -> Array:
+        """s(x) s(-x), which is y (1 - y)."""
+        return sigmoid_slope(x)
 
 
 @final
@@ -179,8 +185,14 @@ class Tanh(Elementwise):
     array([-1.,  0.,  1.])
     """
 
-    function = staticmethod(np.tanh)
-    derivative = staticmethod(tanh_slope)
+    def function(self, x: Array) -> Array:
+        """tanh(x)."""
+        y: Array = np.tanh(x)
+        return y
+
+    def derivative(self, x: Array) -> Array:
+        """1 - tanh² x."""
+        return tanh_slope(x)
 
 
 @final
@@ -200,12 +212,14 @@ class SiLU(Elementwise):
     """
 
     def function(self, x: Array) -> Array:
-        """X s(x)."""
-        return _at_least_lowest(x) * sigmoid(x)
+        """s(x) · x."""
+        y: Array = _at_least_lowest(x) * sigmoid(x)
+        return y
 
     def derivative(self, x: Array) -> Array:
         """s(x) + x s'(x)."""
-        return sigmoid(x) + _finite(x) * sigmoid_slope(x)
+        slope: Array = sigmoid(x) + _finite(x) * sigmoid_slope(x)
+        return slope
 
 
 @final
@@ -268,7 +282,7 @@ class GELU(Layer):
         self.check_input(x, ...)
         cdf, density = gaussian_cdf(x) if self.approximate == "none" else gaussian_cdf_tanh(x)
         y: Array = _at_least_lowest(x) * cdf
-        # Both are kept: they cost much more to compute than an x of the same size to store.
+        # Both are kept: to compute them takes most of the time of the layer.
         self.save_for_backward(y, x, cdf, density)
         return y
 
@@ -280,12 +294,12 @@ class GELU(Layer):
 
 
 def _at_least_lowest(x: Array) -> Array:
-    """X with the lowest float for minus infinity: 0 times it is 0, as in the limit, not NaN."""
+    """Replaces minus infinity by the lowest float: 0 times it is 0, as in the limit, not NaN."""
     result: Array = np.maximum(x, np.finfo(x.dtype).min)
     return result
 
 
 def _finite(x: Array) -> Array:
-    """X with the lowest and the largest float for the infinities, for the same reason."""
+    """Replaces both infinities by the lowest and the largest float, for the same reason."""
     result: Array = np.clip(x, np.finfo(x.dtype).min, np.finfo(x.dtype).max)
     return result

@@ -168,11 +168,14 @@ class Parallel(_Joined):
         self, branches: Iterable[Branch], *, sizes: Sequence[int] | None = None, axis: int = 1
     ) -> None:
         super().__init__(branches, axis=axis)
-        self.sizes = [whole_number("Parallel", "each size", size) for size in sizes or ()]
-        if sizes is not None and len(self.sizes) != len(self.branches):
-            raise InputError(
-                f"Parallel expects a size for each of {len(self.branches)} branches, got {sizes}"
-            )
+        self.sizes = None
+        if sizes is not None:
+            self.sizes = [whole_number("Parallel", "each size", size) for size in sizes]
+            if len(self.sizes) != len(self.branches):
+                raise InputError(
+                    f"Parallel expects a size for each of {len(self.branches)} branches, "
+                    f"got {sizes}"
+                )
 
     def split(self, x: Array) -> Sequence[Array]:
         """For each branch its part of x."""

@@ -1,4 +1,4 @@
-"""Dropout silences units at random in training, so that none can rely on a few others."""
+"""Dropout: sets random entries to zero in training, against overfitting."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
@@ -15,25 +15,21 @@ from tinynet.validation import finite_number
 class Dropout(Layer):
     """In training y = x · m / (1 - rate), m being 0 with probability `rate` and else 1; else y = x.
 
-    Each entry has an m of its own, for any shape, drawn anew by each `forward`. The quotient keeps
-    the mean of y at x, so that evaluation has nothing to scale and draws nothing.
+    Each entry of x, of any shape, has its own m, drawn in each `forward`. The division keeps the
+    mean of y equal to x.
     Gradient: dx = dy · m / (1 - rate) with the m of the `forward`, or dx = dy in evaluation.
 
-    `rng` is a Generator, an int seed, or None for fresh randomness. `.rng` is the random stream:
-    the masks depend on it and on the shapes of x alone.
+    `rng` is a Generator, an int seed, or None for fresh randomness. The masks depend on the
+    generator, `.rng`, and on the shapes of x alone.
 
     Raises:
         InputError: rate is not a number from 0 to below 1, or x is not a float array.
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: A Simple Way to
-    Prevent Neural Networks from Overfitting", JMLR 15, 2014. There evaluation scales by 1 - rate;
-    here, in the inverted form, training divides by it.
+    Prevent Neural Networks from Overfitting", JMLR 15, 2014.
 
-    >>> layer = Dropout(0.5, rng=0)
-    >>> np.unique(layer(np.ones((8, 8))))
+    >>> np.unique(Dropout(0.5, rng=0)(np.ones((8, 8))))
     array([0., 2.])
-    >>> layer.eval()(np.ones(3))
-    array([1., 1., 1.])
     """
 
     def __init__(self, rate: float, *, rng: np.random.Generator | int | None = None) -> None:
@@ -45,10 +41,10 @@ class Dropout(Layer):
         self.check_input(x, ...)
         mask = None
         if self.training and self.rate:
-            # Always in float32, whatever x is: the same masks in every dtype, and half the bits.
+            # In float32 whatever the dtype of x: the same masks in every dtype, and faster.
             mask = self.rng.random(x.shape, np.float32) >= self.rate
         y = self._scaled(x, mask)
-        # The mask, and not the mode, which may have changed until backward, says what was done.
+        # The mask is kept and not the mode, which may change before backward.
         self.save_for_backward(y, mask)
         return y
 
@@ -58,6 +54,6 @@ class Dropout(Layer):
         return self._scaled(dy, mask)
 
     def _scaled(self, array: Array, mask: Array | None) -> Array:
-        # Without a mask a copy: what is returned is the caller's.
+        # Without a mask a copy: the result belongs to the caller.
         result: Array = array.copy() if mask is None else array * mask / (1 - self.rate)
         return result

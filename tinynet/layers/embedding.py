@@ -1,4 +1,4 @@
-"""Embeddings turn what has no numbers of its own, words and places, into rows of numbers."""
+"""Embeddings: a trainable vector for each token id, and one for each position of a sequence."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
@@ -10,32 +10,28 @@ from tinynet.errors import InputError
 from tinynet.initializers import Initializer, init_parameter, normal
 from tinynet.layer import Layer
 from tinynet.parameter import Array
-from tinynet.validation import whole_number
+from tinynet.validation import first_index, one_of, whole_number
 
 standard_normal = normal(1.0)
-small_normal = normal(0.02)  # what is added to x must not dominate it
+small_normal = normal(0.02)  # a position is added to x and must not dominate it
 
 
 @final
 class Embedding(Layer):
-    """y = W[x]: for every id in x its row of W, for x of integers (N, ...) and y (N, ..., D).
+    """y = W[x]: the row of W for every id in x, for x of integers (N, ...) and y (N, ..., D).
 
-    Gradient: a row of dW is the sum of dy over all places where its id stands; integers have no
-    gradient, and dx is None.
+    Gradient: dW[v] is the sum of dy over all positions where x is v; dx is None, since integers
+    have no gradient.
 
-    `padding_idx` is an id that says nothing: y is 0 there, whatever stands in its row, and its
-    gradient is 0. The row starts at 0, too. (PyTorch reads the row; the rest is the same.)
-
-    `.weight` is (num_embeddings, embedding_dim), V and D for short. `rng` is a Generator, an int
-    seed, or None for fresh randomness. y has the dtype of the weight.
+    `.weight` is (V, D) = (num_embeddings, embedding_dim), and y has its dtype. The id
+    `padding_idx` gives y = 0, whatever its row holds, and its row has the gradient 0. `rng` is a
+    Generator, an int seed, or None for fresh randomness.
 
     Raises:
-        InputError: a size is below 1, padding_idx is no id, an initializer gives another shape, or
-            x is no array of integers from 0 to V - 1.
+        InputError: a size is below 1, padding_idx is not an id, an initializer gives another shape,
+            or x is not an array of integers from 0 to V - 1.
 
     >>> layer = Embedding(10, 3, padding_idx=0, rng=0)
-    >>> layer(np.array([[7, 0]])).shape
-    (1, 2, 3)
     >>> layer(np.array([[7, 0]]))[0, 1]
     array([0., 0., 0.], dtype=float32)
     """
@@ -62,7 +58,7 @@ class Embedding(Layer):
                     f"{self.num_embeddings - 1}, got {padding_idx}"
                 )
         shape = (self.num_embeddings, self.embedding_dim)
-        # As a product with one-hot rows: of all inputs one is not 0.
+        # It is a product with one-hot rows: one input of V is not 0.
         fans, rng = (1, self.embedding_dim), np.random.default_rng(rng)
         who = f"Embedding({num_embeddings}, {embedding_dim})"
         self.weight = init_parameter(who, weight_init, shape, fans, rng)
@@ -77,7 +73,7 @@ class Embedding(Layer):
             hint = "; x.argmax(axis=-1) makes ids of one-hot rows" if one_hot else ""
             raise InputError(f"{self!r} expects x of an integer dtype, got {x.dtype}{hint}")
         if x.size and not (x.min() >= 0 and x.max() < self.num_embeddings):
-            index = tuple(map(int, np.argwhere((x < 0) | (x >= self.num_embeddings))[0]))
+            index = first_index((x < 0) | (x >= self.num_embeddings))
             raise InputError(
                 f"{self!r} expects ids from 0 to {self.num_embeddings - 1}, "
                 f"got {x[index]} at index {index}"
@@ -95,8 +91,8 @@ class Embedding(Layer):
         self.weight.grad = np.zeros_like(self.weight.value)
         if ids.size == 0:
             return
-        # Equal ids side by side, each run of them one sum. np.add.at does the same, slower, and
-        # one by one in float32, where an id that is everywhere loses digits.
+        # Sorted, equal ids are adjacent, and each run of them is one sum. np.add.at is slower and
+        # adds one by one in float32, where a frequent id loses digits.
         ids = ids.ravel()
         order = ids.argsort(kind="stable")
         ids = ids[order]
@@ -109,20 +105,18 @@ class Embedding(Layer):
 
 @final
 class PositionalEmbedding(Layer):
-    """y[n, t] = x[n, t] + P[t]: every step is told where it stands, for x and y (N, T, D).
+    """y[n, t] = x[n, t] + P[t]: adds a vector for each position, for x and y (N, T, D).
 
-    With kind="learned" P is `.weight`, (max_length, embedding_dim), and starts small. With
-    kind="sinusoidal" P[t, 2i] = sin(t / 10000^(2i/D)) and P[t, 2i+1] is the cosine of the same;
-    `.weight` is None then, and `rng` and `weight_init` are not used. T may be anything up to
-    max_length.
+    With kind="learned" P is `.weight`, (max_length, embedding_dim). With kind="sinusoidal"
+    P[t, 2i] = sin(t / 10000^(2i/D)) and P[t, 2i+1] is its cosine; `.weight` is None, and `rng` and
+    `weight_init` are not used. T is at most max_length.
     Gradients: dx = dy, and dP[t] = Σ dy[n, t] over n, 0 for t >= T.
 
     Raises:
-        InputError: a size is below 1, kind is none of the two, an initializer gives another shape,
-            or x is not (N, T, D) of floats or longer than max_length.
+        InputError: a size is below 1, kind is neither of the two, an initializer gives another
+            shape, or x is not (N, T, D) of floats or longer than max_length.
 
-    Source: Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser and Polosukhin, "Attention Is
-    All You Need", NeurIPS 2017, section 3.5.
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
 
     >>> PositionalEmbedding(8, 2, kind="sinusoidal")(np.zeros((1, 2, 2))).round(3)
     array([[[0.   , 1.   ],
@@ -140,11 +134,7 @@ class PositionalEmbedding(Layer):
     ) -> None:
         self.max_length = whole_number("PositionalEmbedding", "max_length", max_length)
         self.embedding_dim = whole_number("PositionalEmbedding", "embedding_dim", embedding_dim)
-        if kind not in ("learned", "sinusoidal"):
-            raise InputError(
-                f'PositionalEmbedding expects kind to be "learned" or "sinusoidal", got {kind!r}'
-            )
-        self.kind = kind
+        self.kind = one_of("PositionalEmbedding", "kind", kind, ("learned", "sinusoidal"))
         shape = (self.max_length, self.embedding_dim)
         who = f"PositionalEmbedding({max_length}, {embedding_dim})"
         fans, rng = (1, self.embedding_dim), np.random.default_rng(rng)
@@ -159,10 +149,10 @@ class PositionalEmbedding(Layer):
         if steps > self.max_length:
             raise InputError(f"{self!r} expects x of at most {self.max_length} steps, got {steps}")
         if self.weight is None:
-            places = _sinusoids(steps, self.embedding_dim)
+            positions = _sinusoids(steps, self.embedding_dim)
         else:
-            places = self.weight.value[:steps]
-        y: Array = x + places.astype(x.dtype, copy=False)
+            positions = self.weight.value[:steps]
+        y: Array = x + positions.astype(x.dtype, copy=False)
         self.save_for_backward(y)
         return y
 
@@ -176,9 +166,9 @@ class PositionalEmbedding(Layer):
 
 
 def _sinusoids(steps: int, size: int) -> Array:
-    """P of the formula, (steps, size), in float64: made anew, it cannot lose digits by a cast."""
-    places: Array = np.empty((steps, size))
+    """P of the formula, (steps, size), in float64; not stored, so that `astype` costs no digits."""
+    positions: Array = np.empty((steps, size))
     angles: Any = np.arange(steps)[:, None] / 10_000.0 ** (np.arange(0, size, 2) / size)
-    places[:, 0::2] = np.sin(angles)
-    places[:, 1::2] = np.cos(angles[:, : size // 2])
-    return places
+    positions[:, 0::2] = np.sin(angles)
+    positions[:, 1::2] = np.cos(angles[:, : size // 2])
+    return positions

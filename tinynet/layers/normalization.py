@@ -1,4 +1,4 @@
-"""Normalization layers: zero mean and unit variance over a channel, a sample or a group of channels.
+"""Normalization layers: zero mean and unit variance of a channel, a sample or a group of channels.
 
 BatchNorm, LayerNorm, GroupNorm and RMSNorm; after it comes a learned scale and shift.
 """
@@ -22,13 +22,12 @@ class BatchNorm(Layer):
 
     x, y: (N, C, ...) with C = num_features. In training mean and variance are those of the batch
     over all axes but C, and running = (1 - momentum) · running + momentum · batch; momentum=None
-    averages all batches. Evaluation takes the running ones, or with track_running_stats=False,
-    where there are none, those of the batch.
-    Gradients: dweight = Σ dy x̂ and dbias = Σ dy over all axes but C, dx = weight / √(variance + eps)
-    · (dy - mean(dy) - x̂ mean(dy x̂)); with running statistics only the first factor times dy.
+    averages all batches. Evaluation takes the running ones, which are buffers: `.running_mean`,
+    `.running_var` (by 1 / (M - 1)); with track_running_stats=False it takes those of the batch.
 
-    `.weight`, `.bias`: (C,), or None with affine=False. Buffers: `.running_mean`, `.running_var`
-    (the variance by 1 / (M - 1)), `.num_batches_tracked`. An empty batch changes none of them.
+    Gradients: dweight = Σ dy x̂ and dbias = Σ dy over all axes but C, and with r = √(variance + eps)
+    dx = weight / r · (dy - mean(dy) - x̂ mean(dy x̂)); with running statistics weight / r · dy.
+    `.weight` and `.bias` are (C,), or None with affine=False.
 
     Raises:
         InputError: an argument is out of range, x is not (N, C, ...), or has one value a channel.

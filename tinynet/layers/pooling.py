@@ -106,7 +106,7 @@ class MaxPool2D(Layer):
         # No window ends before the image, because the padding is at most half of the kernel.
         if (indices >= size).any():
             raise InputError(
-                f"{self!r} expects an image in which each window meets an entry, "
+                f"{self!r} expects an image in which each window covers an entry, "
                 f"got {size} {'rows' if axis == ROWS else 'columns'}"
             )
         y = x.take(indices, axis=axis)

@@ -1,4 +1,4 @@
-"""Layers that learn nothing: they bring data into the form that the next layer expects."""
+"""Layers that move or rescale entries: Flatten, Reshape, Permute, Select and Rescale."""
 
 import math
 import sys
@@ -15,14 +15,13 @@ from tinynet.validation import finite_number, sample_axis, whole_number
 
 @final
 class Flatten(Layer):
-    """(N, ...) -> (N, D): every sample becomes one row, the last axis running fastest.
+    """(N, ...) -> (N, D): every sample becomes one row, in C order (the last axis varies fastest).
 
     Gradient: dx is dy in the shape of x. Integers stay integers.
 
     Raises:
         InputError: x has no batch axis.
 
-    >>> import numpy as np
     >>> Flatten()(np.zeros((2, 28, 28))).shape
     (2, 784)
     """
@@ -30,30 +29,26 @@ class Flatten(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, ...) -> y: (N, D)."""
         self.check_input(x, "N", ..., integers=True)
-        # A copy: the caller may write to y, and x, often a slice of the data set, must not change.
-        y = x.reshape(len(x), math.prod(x.shape[1:]))
-        y = y.copy() if np.may_share_memory(y, x) else y
+        y = _reshaped(x, (len(x), math.prod(x.shape[1:])))
         self.save_for_backward(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, D) -> dx: (N, ...)."""
         dy, shape = self.saved_for_backward(dy)
-        dx: Array = dy.reshape(shape).copy()
-        return dx
+        return _reshaped(dy, shape)
 
 
 @final
 class Reshape(Layer):
-    """(N, ...) -> (N, *shape): the same entries of every sample, the last axis running fastest.
+    """(N, ...) -> (N, *shape): the entries of every sample in another shape, in C order.
 
-    One size may be -1: what is left for it. Gradient: dx is dy in the shape of x. Integers stay
+    One size may be -1, which is inferred. Gradient: dx is dy in the shape of x. Integers stay
     integers.
 
     Raises:
-        InputError: `shape` is no list of sizes, or a sample of x has another number of entries.
+        InputError: `shape` is not a list of sizes, or a sample of x has another number of entries.
 
-    >>> import numpy as np
     >>> Reshape((1, 28, -1))(np.zeros((2, 784))).shape
     (2, 1, 28, 28)
     """
@@ -72,35 +67,38 @@ class Reshape(Layer):
         entries, known = math.prod(x.shape[1:]), abs(math.prod(self.shape))
         fits = entries % known == 0 if -1 in self.shape else entries == known
         if not fits:
-            wanted = f"a multiple of {known}" if -1 in self.shape else f"{known}"
+            expected = f"a multiple of {known}" if -1 in self.shape else f"{known}"
             raise InputError(
-                f"{self!r} expects samples of {wanted} entries, got {entries} in {x.shape[1:]}"
+                f"{self!r} expects samples of {expected} entries, got {entries} in {x.shape[1:]}"
             )
-        # Counted here, and not by NumPy: of no samples it could not tell what is left.
+        # Computed here, since NumPy cannot infer a size from an empty batch.
         sizes = [entries // known if size == -1 else size for size in self.shape]
-        y = x.reshape(len(x), *sizes)
-        y = y.copy() if np.may_share_memory(y, x) else y
+        y = _reshaped(x, (len(x), *sizes))
         self.save_for_backward(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, *shape) -> dx: (N, ...)."""
         dy, shape = self.saved_for_backward(dy)
-        dx: Array = dy.reshape(shape).copy()
-        return dx
+        return _reshaped(dy, shape)
+
+
+def _reshaped(x: Array, shape: tuple[int, ...]) -> Array:
+    # Always a copy: the caller may write to y, while x is often a slice of the data set.
+    y = x.reshape(shape)
+    return y.copy() if np.may_share_memory(y, x) else y
 
 
 @final
 class Permute(Layer):
     """The axes of x in another order: axis k of y is axis `axes[k]` of x; axis 0, the batch, stays.
 
-    `Permute((0, 3, 1, 2))` makes (N, C, H, W) of images whose channels come last. Gradient: dx is
-    dy with the axes put back. It is `permute` of PyTorch. Integers stay integers.
+    `Permute((0, 3, 1, 2))` turns channels-last images into (N, C, H, W). Gradient: dx is dy with
+    the inverse permutation. It is `permute` of PyTorch. Integers stay integers.
 
     Raises:
-        InputError: `axes` is no order of all axes that begins with 0, or x has another number.
+        InputError: `axes` is not a permutation that begins with 0, or x has another number of axes.
 
-    >>> import numpy as np
     >>> Permute((0, 3, 1, 2))(np.zeros((8, 28, 28, 3))).shape
     (8, 3, 28, 28)
     """
@@ -133,16 +131,15 @@ class Permute(Layer):
 
 @final
 class Select(Layer):
-    """One entry along an axis, or some: `Select(-1)` is the last step of sequences (N, T, D).
+    """One entry or a slice along an axis: `Select(-1)` is the last step of sequences (N, T, D).
 
-    A number takes its axis away, a slice keeps it: `Select(slice(0, 3), axis=2)`. Gradient: dx is
-    dy at the place that was taken, and 0 elsewhere. Integers stay integers.
+    An index removes its axis, a slice keeps it: `Select(slice(0, 3), axis=2)`. Gradient: dx is dy
+    at the selected entries, and 0 elsewhere. Integers stay integers.
 
     Raises:
         InputError: `index` is neither a whole number nor a slice of them, the axis is that of the
-            batch, or x has no such place.
+            batch, or x has no such entry.
 
-    >>> import numpy as np
     >>> Select(-1)(np.zeros((8, 20, 5))).shape
     (8, 5)
     """
@@ -150,7 +147,7 @@ class Select(Layer):
     def __init__(self, index: int | slice, *, axis: int = 1) -> None:
         if isinstance(index, slice):
             try:
-                index.indices(1)  # of any length: what NumPy would refuse is refused here
+                index.indices(1)  # raises for what NumPy would refuse later
             except (TypeError, ValueError) as error:
                 raise InputError(f"Select expects a slice of whole numbers, got {index}") from error
         else:
@@ -161,19 +158,19 @@ class Select(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, ..., T, ...) -> y: (N, ..., ...), or with a slice (N, ..., some of T, ...)."""
         self.check_input(x, "N", ..., integers=True)
-        place = self._place(x.shape)
-        y = x[place].copy()
-        self.save_for_backward(y, x.shape, place)
+        index = self._index(x.shape)
+        y = x[index].copy()
+        self.save_for_backward(y, x.shape, index)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx: (N, ..., T, ...)."""
-        dy, shape, place = self.saved_for_backward(dy)
+        dy, shape, index = self.saved_for_backward(dy)
         dx = np.zeros(shape, dy.dtype)
-        dx[place] = dy
+        dx[index] = dy
         return dx
 
-    def _place(self, shape: tuple[int, ...]) -> tuple[int | slice, ...]:
+    def _index(self, shape: tuple[int, ...]) -> tuple[int | slice, ...]:
         axis = self.axis + len(shape) * (self.axis < 0)
         if not 0 < axis < len(shape):
             raise InputError(
@@ -191,13 +188,12 @@ class Select(Layer):
 class Rescale(Layer):
     """y = scale · x + offset, for any shape: `Rescale(1 / 255)` maps pixels 0..255 to 0..1.
 
-    Gradient: dx = scale · dy. An x of integers gives floats of the layer's dtype, so that images
-    stay in memory as bytes and a trained network takes them as they are.
+    Gradient: dx = scale · dy. Integers become floats of the layer's dtype, so that images stay in
+    memory as bytes and a trained network takes them as they are.
 
     Raises:
         InputError: scale or offset is not finite, or x is not an array of numbers.
 
-    >>> import numpy as np
     >>> Rescale(1 / 255)(np.array([[0, 255]], np.uint8))
     array([[0., 1.]], dtype=float32)
     """

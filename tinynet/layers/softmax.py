@@ -81,12 +81,14 @@ class LogSoftmax(Layer):
     def backward(self, dy: Array) -> Array:
         """dy: (..., C) -> dx: (..., C)."""
         dy, log_s = self.saved_for_backward(dy)
-        dx: Array = dy - np.exp(log_s) * sum_along(dy, self.axis)
-        # The dx sum to 0. At the largest s, dx is computed as minus the sum of the others: where
-        # that s is near 1, the formula would lose its digits.
-        top = largest_index(log_s, self.axis)
-        np.put_along_axis(dx, top, 0, self.axis)
-        np.put_along_axis(dx, top, -sum_along(dx, self.axis), self.axis)
+        dx: Array = np.exp(log_s, out=log_s)  # s, in the memory of the copy that was kept
+        largest = dx > 0.501  # more than half: at most one s of a sum
+        dx *= -sum_along(dy, self.axis)
+        dx += dy
+        # Where an s is near 1 its dx has lost its digits. All dx of a sum add up to 0: there it is
+        # computed as minus the sum of the others.
+        np.copyto(dx, 0, where=largest)
+        np.copyto(dx, -sum_along(dx, self.axis), where=largest)
         return dx
 
 

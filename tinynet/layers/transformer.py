@@ -1,4 +1,4 @@
-"""A transformer block: attention between the positions, then a small network at each of them."""
+"""TransformerBlock: self-attention and a feed-forward network, each with a norm and a skip."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
@@ -6,7 +6,6 @@ from typing import Literal, final
 
 import numpy as np
 
-from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.layers.activation import GELU, ReLU
 from tinynet.layers.attention import MultiHeadAttention, check_padding_mask, head_sizes
@@ -14,42 +13,29 @@ from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.normalization import LayerNorm
 from tinynet.parameter import Array
-from tinynet.validation import finite_number, whole_number
+from tinynet.validation import finite_number, one_of, whole_number
 
 
 @final
 class TransformerBlock(Layer):
-    """h = x + attention(norm1(x)), then y = h + feed_forward(norm2(h)).
+    """h = x + attention(norm1(x)), y = h + linear2(activation(linear1(norm2(h)))).
 
-    With norm_first=False the norms stand behind the sums, as in the paper:
-    h = norm1(x + attention(x)), then y = norm2(h + feed_forward(h)). In the first form a way
-    without any norm leads from y to x, and deep stacks of blocks train without a warm-up.
+    With norm_first=False, as in the paper, the norms follow the sums: h = norm1(x + attention(x)),
+    y = norm2(h + feed_forward(h)).
 
-    feed_forward(h) = linear2(activation(linear1(h))), at each position by itself, with
-    `dim_feedforward` features in between, 4 · embed_dim by default. `activation` is "gelu" or
-    "relu". Dropout acts on the attention weights, behind the activation, and on both terms that
-    are added. x and y are (N, T, embed_dim); `causal` and `padding_mask` (N, T) are those of
-    `MultiHeadAttention`.
-
-    Gradients: the chain rule through the layers, and at each sum dy goes both ways, so that x gets
-    what comes through the layers plus what comes past them.
-
-    This is PyTorch's TransformerEncoderLayer, and the layers have its names: `.norm1`,
-    `.self_attn`, `.dropout1`, `.norm2`, `.linear1`, `.activation`, `.dropout`, `.linear2`,
-    `.dropout2`; a Dense has its weight the other way round. Other than there the defaults are
-    norm_first=True, "gelu", no dropout and 4 · embed_dim (False, "relu", 0.1 and 2048), and weights
-    start as in each layer by itself. `rng` is a Generator, an int seed, or None for fresh
-    randomness: one stream from which all of the layers draw.
+    x, y are (N, T, embed_dim); `padding_mask`, bools (N, T), and `causal` are those of
+    `MultiHeadAttention`. `dim_feedforward` is 4 · embed_dim by default, `activation` "gelu" or
+    "relu". `dropout` acts on the attention weights, after the activation, and on both terms that
+    are added. Gradients: the chain rule, where at each sum dy goes both ways. `rng` is a Generator,
+    an int seed, or None for fresh randomness; all layers inside share it.
 
     Raises:
-        InputError: a size is below 1, num_heads does not divide embed_dim, dropout is not a number
-            from 0 to below 1, activation is neither of the two; x or padding_mask is not as above.
+        InputError: a setting is out of range, or x or padding_mask is not as above.
 
-    Sources: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; for the norms in front
-    Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020.
+    Sources: Vaswani et al., "Attention Is All You Need", NeurIPS 2017; norm_first: Xiong et al.,
+    "On Layer Normalization in the Transformer Architecture", ICML 2020.
 
-    >>> block = TransformerBlock(8, 2, causal=True, rng=0)
-    >>> block(np.ones((4, 3, 8), np.float32)).shape
+    >>> TransformerBlock(8, 2, causal=True, rng=0)(np.ones((4, 3, 8), np.float32)).shape
     (4, 3, 8)
     """
 
@@ -70,10 +56,8 @@ class TransformerBlock(Layer):
         width = 4 * e if dim_feedforward is None else dim_feedforward
         self.dim_feedforward = whole_number(who, "dim_feedforward", width)
         self.dropout = finite_number(who, "dropout", dropout, at_least=0, below=1)
-        if activation not in ("gelu", "relu"):
-            raise InputError(f'{who} expects activation to be "gelu" or "relu", got {activation!r}')
-        self.activation, self.causal = activation, bool(causal)
-        self.norm_first = bool(norm_first)
+        self.activation = one_of(who, "activation", activation, ("gelu", "relu"))
+        self.causal, self.norm_first = bool(causal), bool(norm_first)
         rng = np.random.default_rng(rng)
 
         self.norm1 = LayerNorm(e)
@@ -126,12 +110,10 @@ class TransformerBlock(Layer):
         return dx
 
     def _feed_forward(self, h: Array) -> Array:
-        inside = self.hidden_dropout(self.hidden_activation(self.linear1(h)))
-        y: Array = self.dropout2(self.linear2(inside))
+        hidden = self.hidden_dropout(self.hidden_activation(self.linear1(h)))
+        y: Array = self.dropout2(self.linear2(hidden))
         return y
 
     def _feed_forward_backward(self, dy: Array) -> Array:
-        dinside = self.linear2.backward(self.dropout2.backward(dy))
-        return self.linear1.backward(
-            self.hidden_activation.backward(self.hidden_dropout.backward(dinside))
-        )
+        dhidden = self.hidden_dropout.backward(self.linear2.backward(self.dropout2.backward(dy)))
+        return self.linear1.backward(self.hidden_activation.backward(dhidden))

@@ -1,4 +1,4 @@
-"""The optimizers: each is one formula, and `Optimizer` is what they share."""
+"""Optimizers: `Optimizer` is the base class, and each subclass one update formula."""
 
 from tinynet.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
 from tinynet.optimizers.optimizer import Optimizer, no_decay_on_biases_and_norms

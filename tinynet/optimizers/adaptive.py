@@ -1,38 +1,36 @@
-"""Adaptive optimizers give each entry a rate of its own, by the size of its gradients so far."""
+"""Adaptive methods: optimizers that scale the rate of each entry by its past gradients."""
 
 import math
-from collections.abc import Callable, Iterable
 from typing import Any, final
 
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.optimizers.optimizer import Optimizer, Slots
-from tinynet.parameter import Array, Parameter
-
-Parameters = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
-Rate = float | Callable[[int], float]
+from tinynet.optimizers.optimizer import Optimizer, Parameters, Rate, Slots
+from tinynet.parameter import Array
+from tinynet.validation import finite_number
 
 
 class Adam(Optimizer):
-    """Adam: two running means, corrected for their start at 0, in step t = 1, 2, ...
+    """Adam: running means of g and g², corrected for their start at 0, in step t = 1, 2, ...
 
         m <- β₁ m + (1 - β₁) g          m̂ = m / (1 - β₁ᵗ)
         v <- β₂ v + (1 - β₂) g²         v̂ = v / (1 - β₂ᵗ)
         direction = m̂ / (√v̂ + ε)
 
-    `betas` is (β₁, β₂), `eps` is ε. Decay: `l2` goes through the means, `weight_decay` (as in
-    AdamW) does not; `others` are those of every optimizer, see `Optimizer`.
+    `betas` is (β₁, β₂), `eps` is ε. `l2` is part of g, and so of the means; `weight_decay` is not,
+    as in AdamW. `others`: see `Optimizer`.
 
     Raises:
         InputError: betas not two numbers from 0 to below 1; see `Optimizer` for the rest.
 
     Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, algorithm 1.
 
+    >>> from tinynet import Parameter
     >>> w = Parameter([1.0, 1.0])
     >>> w.grad = np.array([0.001, -1000.0], np.float32)
     >>> Adam([w], learning_rate=0.1).step()
-    >>> w.value.round(4)  # the size of a gradient hardly counts
+    >>> w.value.round(4)  # the first step hardly depends on the size of the gradient
     array([0.9, 1.1], dtype=float32)
     """
 
@@ -53,37 +51,35 @@ class Adam(Optimizer):
         self.eps = eps
 
     def direction(self, grad: Array, slots: Slots) -> Array:
-        """The mean gradient in units of its usual size."""
+        """The mean gradient divided by its root mean square."""
         (beta1, beta2), t = self.betas, self.steps + 1
-        mean = _towards(slots["mean"], grad, beta1)
-        mean_square = _towards(slots["mean_square"], grad * grad, beta2)
-        # m̂ / (√v̂ + ε), with the two corrections taken together: one pass less over the array.
+        mean = _update_mean(slots["mean"], grad, beta1)
+        mean_square = _update_mean(slots["mean_square"], grad * grad, beta2)
+        # m̂ / (√v̂ + ε), with both corrections in one factor: one pass less over the array.
         correction = math.sqrt(1 - beta2**t)
-        size = _root(mean_square)
-        size += self.eps * correction
-        direction = np.divide(mean, size, out=size)
+        direction = _divide_by_root(mean, mean_square, self.eps * correction)
         direction *= correction / (1 - beta1**t)
         return direction
 
-    def _valid(self, name: str, value: Any) -> Any:
+    def _validated(self, name: str, value: Any) -> Any:
         if name != "betas":
-            return super()._valid(name, value)
+            return super()._validated(name, value)
+        who = type(self).__name__
         if not isinstance(value, list | tuple) or len(value) != 2:
-            raise InputError(
-                f"{type(self).__name__} expects betas to be two numbers, got {value!r}"
-            )
-        return tuple(_below_one(self, "each of betas", beta) for beta in value)
+            raise InputError(f"{who} expects betas to be two numbers, got {value!r}")
+        return tuple(finite_number(who, "each of betas", b, at_least=0, below=1) for b in value)
 
 
 @final
 class AdamW(Adam):
-    """Adam with decoupled weight decay, 0.01 unless told otherwise.
+    """Adam with decoupled weight decay, 0.01 by default.
 
-    The decay is rate · weight_decay · w in each step, whatever the gradients were; with `Adam`'s
-    `l2` large gradients would hide it. `others` are those of `Adam`.
+    The decay is rate · weight_decay · w in each step, whatever the gradients; that of `l2` would be
+    divided by their size like the rest of the gradient. `others`: see `Adam`.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
 
+    >>> from tinynet import Parameter
     >>> w = Parameter([1.0])
     >>> w.grad = np.array([0.0], np.float32)
     >>> AdamW([w], learning_rate=0.1, weight_decay=0.5).step()
@@ -104,12 +100,12 @@ class AdamW(Adam):
 
 @final
 class RMSprop(Optimizer):
-    """RMSprop: the gradient in units of its recent root mean square.
+    """RMSprop: the gradient divided by a running root mean square of it.
 
         v <- alpha · v + (1 - alpha) g²
         direction = g / (√v + ε)
 
-    `others` are those of every optimizer, see `Optimizer`.
+    `others`: see `Optimizer`.
 
     Raises:
         InputError: alpha not from 0 to below 1; see `Optimizer` for the rest.
@@ -117,6 +113,7 @@ class RMSprop(Optimizer):
     Source: Tieleman and Hinton, "Lecture 6.5 - rmsprop", Neural Networks for Machine Learning,
     2012, with ε as PyTorch places it.
 
+    >>> from tinynet import Parameter
     >>> w = Parameter([1.0])
     >>> w.grad = np.array([3.0], np.float32)
     >>> RMSprop([w], learning_rate=0.01).step()  # 0.01 · 3 / √(0.01 · 9)
@@ -141,24 +138,26 @@ class RMSprop(Optimizer):
         self.eps = eps
 
     def direction(self, grad: Array, slots: Slots) -> Array:
-        """The gradient in units of its usual size."""
-        return _in_units_of(grad, _towards(slots["mean_square"], grad * grad, self.alpha), self.eps)
+        """The gradient divided by its running root mean square."""
+        mean_square = _update_mean(slots["mean_square"], grad * grad, self.alpha)
+        return _divide_by_root(grad, mean_square, self.eps)
 
-    def _valid(self, name: str, value: Any) -> Any:
+    def _validated(self, name: str, value: Any) -> Any:
         if name == "alpha":
-            return _below_one(self, name, value)
-        return super()._valid(name, value)
+            return finite_number("RMSprop", name, value, at_least=0, below=1)
+        return super()._validated(name, value)
 
 
 @final
 class Adagrad(Optimizer):
-    """Adagrad: s <- s + g², direction = g / (√s + ε); rates only ever fall.
+    """Adagrad: s <- s + g², direction = g / (√s + ε), so that steps only become smaller.
 
-    `others` are those of every optimizer, see `Optimizer`.
+    `others`: see `Optimizer`.
 
     Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and
     Stochastic Optimization", JMLR 12, 2011.
 
+    >>> from tinynet import Parameter
     >>> w = Parameter([1.0])
     >>> w.grad = np.array([3.0], np.float32)
     >>> Adagrad([w], learning_rate=0.1).step()
@@ -181,30 +180,21 @@ class Adagrad(Optimizer):
         self.eps = eps
 
     def direction(self, grad: Array, slots: Slots) -> Array:
-        """The gradient in units of the length of all gradients so far."""
+        """The gradient divided by the root of the sum of all squares so far."""
         slots["sum_of_squares"] += grad * grad
-        return _in_units_of(grad, slots["sum_of_squares"], self.eps)
+        return _divide_by_root(grad, slots["sum_of_squares"], self.eps)
 
 
-def _towards(running: Array, new: Array, beta: float) -> Array:
-    """The running mean, moved in place: beta · running + (1 - beta) · new."""
-    running *= beta
-    running += (1 - beta) * new
-    return running
+def _update_mean(mean: Array, new: Array, beta: float) -> Array:
+    """An exponential moving average, in place: beta · mean + (1 - beta) · new."""
+    mean *= beta
+    mean += (1 - beta) * new
+    return mean
 
 
-def _in_units_of(grad: Array, square: Array, eps: float) -> Array:
-    size = _root(square)
-    size += eps
-    return np.divide(grad, size, out=size)
-
-
-def _root(square: Array) -> Array:
-    return np.asarray(np.sqrt(square))  # which alone makes a number of an array without axes
-
-
-def _below_one(who: Optimizer, name: str, value: Any) -> float:
-    number = Optimizer._valid(who, name, value)
-    if number >= 1:
-        raise InputError(f"{type(who).__name__} expects {name} below 1, got {value!r}")
-    return float(number)
+def _divide_by_root(array: Array, square: Array, eps: float) -> Array:
+    """A new array: array / (√square + eps)."""
+    root: Array = np.asarray(np.sqrt(square))  # NumPy gives a number for an array without axes
+    root += eps
+    np.divide(array, root, out=root)
+    return root

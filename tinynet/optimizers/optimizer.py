@@ -30,7 +30,7 @@ def no_decay_on_biases_and_norms(_name: str, parameter: Parameter) -> Mapping[st
 
 
 class Optimizer(ABC):
-    """Base class of the optimizers. A step does, for every parameter w with its gradient dw:
+    """Base class of the optimizers, with the step for every parameter w and its gradient dw.
 
         g = clip(dw) + l2 · w
         w <- w - rate · (direction(g) + weight_decay · w)
@@ -84,7 +84,9 @@ class Optimizer(ABC):
     def rate(self) -> float:
         """The learning rate of the next step."""
         rate = self.learning_rate
-        return float(self._validated("learning_rate", rate(self.steps) if callable(rate) else rate))
+        if callable(rate):
+            rate = finite_number(type(self).__name__, "learning_rate", rate(self.steps), at_least=0)
+        return rate
 
     @final
     def step(self) -> None:
@@ -139,7 +141,7 @@ class Optimizer(ABC):
             raise InputError(f"{self!r} expects no state of {rate!r}, got {rate_state!r:.60}")
         check_keys(who, state["slots"], self.names)
         for name, slots in zip(self.names, self._slots, strict=True):
-            check_arrays(f"{who}, {name}", slots, state["slots"][name])
+            check_arrays(f"{who} for {name}", slots, state["slots"][name])
 
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state: checks all of it, then assigns."""
@@ -180,7 +182,7 @@ class Optimizer(ABC):
         """Value and gradient of a parameter, checked: anybody may have assigned others."""
         value, grad, who = parameter.value, parameter.grad, type(self).__name__
         if not (isinstance(value, np.ndarray) and value.shape == shape and value.flags.writeable):
-            got = f"a {type(value).__name__} of shape {np.shape(value)}"
+            got = f"{value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
             raise InputError(
                 f"{who} expects parameter {name} to be a writable array of shape {shape}, got {got}"
             )

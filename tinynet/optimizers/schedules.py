@@ -1,7 +1,7 @@
-"""A schedule is the learning rate as a function of the step.
+"""Learning rate schedules: the learning rate as a function of the step, counted from 0.
 
-It goes where an optimizer takes a learning rate: `SGD(parameters, Cosine(0.1, steps=9380))`. Steps
-count from 0, and an epoch has ceil(samples / batch size) of them.
+An optimizer takes one in place of a number: `SGD(parameters, Cosine(0.1, steps=9380))`. An epoch
+has ceil(samples / batch size) steps.
 """
 
 import math
@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, final
 
-from tinynet.errors import InputError
 from tinynet.monitor import Monitor
 from tinynet.saving.state import State, check_keys
 from tinynet.signature import constructor_call
@@ -17,10 +16,7 @@ from tinynet.validation import finite_number, whole_number
 
 
 class Schedule(ABC):
-    """A learning rate for each step; subclasses write `__call__` and set `peak`.
-
-    No rate that it gives is above `peak`.
-    """
+    """Base class of schedules: subclasses define `__call__` and set `peak`, the largest rate."""
 
     peak: float
 
@@ -28,15 +24,15 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
 
-    def observe(self, figures: Mapping[str, float]) -> None:  # noqa: B027  # most need no figures
-        """Is told the figures of each epoch, once it is over."""
+    def observe(self, metrics: Mapping[str, float]) -> None:  # noqa: B027  # most need no metrics
+        """Takes the metrics of an epoch, at its end."""
 
     def state_dict(self) -> State:
-        """What changes while it runs; what its constructor was given is not part of it."""
+        """What changes during training; the arguments of the constructor are not part of it."""
         return {}
 
     def check_state_dict(self, state: Any) -> None:
-        """Raises InputError unless the state is that of such a schedule."""
+        """Raises InputError unless the state is of this kind of schedule."""
         check_keys(type(self).__name__, state, ())
 
     def load_state_dict(self, state: Any) -> None:
@@ -49,10 +45,10 @@ class Schedule(ABC):
 
 @final
 class Constant(Schedule):
-    """The same rate in every step, as a plain number gives it; for other schedules to build on.
+    """The same rate in every step, as by a number; other schedules are built on it.
 
     Source: Robbins and Monro, "A stochastic approximation method", Annals of Mathematical
-    Statistics 22(3), 1951, for what a constant rate lacks: it has to fall for convergence.
+    Statistics 22(3), 1951, which shows that the rate must fall for convergence.
 
     >>> Constant(0.1)(1000)
     0.1
@@ -61,7 +57,7 @@ class Constant(Schedule):
     def __init__(self, rate: float) -> None:
         self.rate = self.peak = _number(self, "rate", rate)
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002  # the same at each
+    def __call__(self, step: int) -> float:  # noqa: ARG002  # the same in every step
         """The rate."""
         return self.rate
 
@@ -80,7 +76,7 @@ class StepDecay(Schedule):
     def __init__(self, rate: float, *, every: int, factor: float = 0.1) -> None:
         self.rate = self.peak = _number(self, "rate", rate)
         self.every = whole_number("StepDecay", "every", every)
-        self.factor = _share(self, "factor", factor)
+        self.factor = _fraction(self, "factor", factor)
 
     def __call__(self, step: int) -> float:
         """The rate after ⌊step / every⌋ drops."""
@@ -92,7 +88,7 @@ class Exponential(Schedule):
     """rate · factor^step.
 
     Source: Senior, Heigold, Ranzato and Yang, "An empirical study of learning rates in deep neural
-    networks for speech recognition", ICASSP 2013, which compares it with others.
+    networks for speech recognition", ICASSP 2013.
 
     >>> [Exponential(0.1, factor=0.5)(step) for step in range(3)]
     [0.1, 0.05, 0.025]
@@ -100,7 +96,7 @@ class Exponential(Schedule):
 
     def __init__(self, rate: float, *, factor: float) -> None:
         self.rate = self.peak = _number(self, "rate", rate)
-        self.factor = _share(self, "factor", factor)
+        self.factor = _fraction(self, "factor", factor)
 
     def __call__(self, step: int) -> float:
         """The rate, `factor` times that of the step before."""
@@ -125,15 +121,15 @@ class Cosine(Schedule):
         self.peak = max(self.rate, self.final)
 
     def __call__(self, step: int) -> float:
-        """The rate on half a wave of the cosine."""
-        return _half_wave(self.rate, self.final, step / self.steps)
+        """The rate on half a period of the cosine."""
+        return _half_cosine(self.rate, self.final, step / self.steps)
 
 
 @final
 class LinearWarmUp(Schedule):
-    """then(0) · (step + 1) / steps for the first `steps` steps, after them then(step - steps).
+    """then(0) · (step + 1) / steps for the first `steps` steps, then then(step - steps).
 
-    `then` is another schedule, or a rate to stay at.
+    `then` is another schedule, or a constant rate.
 
     Source: Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017,
     section 2.2, gradual warm-up.
@@ -148,21 +144,21 @@ class LinearWarmUp(Schedule):
         self.peak = self.then.peak
 
     def __call__(self, step: int) -> float:
-        """The rate on the slope, or of what comes behind it."""
+        """The rate of the warm-up, or of the schedule after it."""
         if step < self.steps:
             return self.then(0) * ((step + 1) / self.steps)
         return self.then(step - self.steps)
 
-    def observe(self, figures: Mapping[str, float]) -> None:
-        """Passes the figures on."""
-        self.then.observe(figures)
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Passes the metrics to the schedule after the warm-up."""
+        self.then.observe(metrics)
 
     def state_dict(self) -> State:
-        """That of the schedule behind it."""
+        """The state of the schedule after the warm-up."""
         return self.then.state_dict()
 
     def check_state_dict(self, state: Any) -> None:
-        """As the schedule behind it."""
+        """Raises InputError unless the state is of the schedule after the warm-up."""
         self.then.check_state_dict(state)
 
     def load_state_dict(self, state: Any) -> None:
@@ -172,12 +168,12 @@ class LinearWarmUp(Schedule):
 
 @final
 class OneCycle(Schedule):
-    """Up from peak / start_divisor to peak, then down to peak / end_divisor, on two half waves.
+    """From peak / start_divisor up to peak, then down to peak / end_divisor, each half a cosine.
 
-    The way up takes the share `warm_up` of the `steps`.
+    The first part takes the fraction `warm_up` of the `steps`.
 
     Source: Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
-    Learning Rates", 2018; with cosines for straight lines, as fast.ai does it.
+    Learning Rates", 2018; with cosines in place of straight lines, as in fast.ai.
 
     >>> [round(OneCycle(1.0, steps=10)(step), 3) for step in (0, 1, 3, 6, 9, 10)]
     [0.04, 0.28, 1.0, 0.611, 0.05, 0.0]
@@ -194,28 +190,28 @@ class OneCycle(Schedule):
     ) -> None:
         self.peak = _number(self, "peak", peak)
         self.steps = whole_number("OneCycle", "steps", steps)
-        self.warm_up = _share(self, "warm_up", warm_up)
+        self.warm_up = _fraction(self, "warm_up", warm_up)
         self.start_divisor = _number(self, "start_divisor", start_divisor, at_least=1)
         self.end_divisor = _number(self, "end_divisor", end_divisor, at_least=1)
 
     def __call__(self, step: int) -> float:
-        """The rate on the way up, or down, or at the end of it."""
+        """The rate while it rises, while it falls, or after that."""
         top = self.warm_up * self.steps
         if step < top:
-            return _half_wave(self.peak / self.start_divisor, self.peak, step / top)
+            return _half_cosine(self.peak / self.start_divisor, self.peak, step / top)
         down = (step - top) / (self.steps - top) if self.steps > top else 1.0
-        return _half_wave(self.peak, self.peak / self.end_divisor, down)
+        return _half_cosine(self.peak, self.peak / self.end_divisor, down)
 
 
 @final
 class OnPlateau(Schedule):
-    """The rate, times `factor` whenever a figure got no better for more than `patience` epochs.
+    """Multiplies the rate by `factor` when a metric has not improved for over `patience` epochs.
 
-    It never falls below `lowest`. The figure is judged after each epoch, see `Monitor`; a Trainer
-    tells it by itself, in a loop of your own it takes `schedule.observe({"loss": loss})`.
+    The rate does not fall below `lowest`. The metric is read after each epoch, see `Monitor`: a
+    Trainer calls `schedule.observe(metrics)`, as a loop of your own has to.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-    section 3.4, where a tenth of the rate follows each plateau.
+    section 3.4, with a tenth of the rate after each plateau.
 
     >>> schedule = OnPlateau(0.1, patience=1, monitor="loss")
     >>> for loss in (1.0, 0.9, 0.9, 0.9):
@@ -234,23 +230,23 @@ class OnPlateau(Schedule):
         lowest: float = 0.0,
     ) -> None:
         self.rate = self.peak = _number(self, "rate", rate)
-        self.factor = _share(self, "factor", factor)
+        self.factor = _fraction(self, "factor", factor)
         self.patience = whole_number("OnPlateau", "patience", patience, at_least=0)
         self.lowest = _number(self, "lowest", lowest)
         self.monitor = monitor if isinstance(monitor, Monitor) else Monitor(monitor)
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002  # it falls by epochs
-        """The rate as it is now."""
+    def __call__(self, step: int) -> float:  # noqa: ARG002  # it depends on the epochs alone
+        """The current rate."""
         return self.rate
 
-    def observe(self, figures: Mapping[str, float]) -> None:
-        """Lets the rate fall where the figure has stood still for too long."""
-        if not self.monitor.improves(figures) and self.monitor.waited > self.patience:
+    def observe(self, metrics: Mapping[str, float]) -> None:
+        """Lowers the rate if the metric has not improved for more than `patience` epochs."""
+        if not self.monitor.improves(metrics) and self.monitor.waited > self.patience:
             self.rate = max(self.rate * self.factor, min(self.lowest, self.rate))
             self.monitor.waited = 0
 
     def state_dict(self) -> State:
-        """The rate, and what was watched."""
+        """The rate and the state of the monitor."""
         return {"rate": self.rate, "monitor": self.monitor.state_dict()}
 
     def check_state_dict(self, state: Any) -> None:
@@ -266,18 +262,15 @@ class OnPlateau(Schedule):
         self.monitor.load_state_dict(state["monitor"])
 
 
-def _half_wave(start: float, end: float, share: float) -> float:
-    if share >= 1:
+def _half_cosine(start: float, end: float, fraction: float) -> float:
+    if fraction >= 1:
         return end
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
 def _number(who: Schedule, name: str, value: float, *, at_least: float = 0.0) -> float:
     return finite_number(type(who).__name__, name, value, at_least=at_least)
 
 
-def _share(who: Schedule, name: str, value: float) -> float:
-    number = _number(who, name, value)
-    if number > 1:
-        raise InputError(f"{type(who).__name__} expects {name} from 0 to 1, got {value!r}")
-    return number
+def _fraction(who: Schedule, name: str, value: float) -> float:
+    return finite_number(type(who).__name__, name, value, at_least=0, at_most=1)

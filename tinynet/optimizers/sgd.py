@@ -20,8 +20,7 @@ class SGD(Optimizer):
     Raises:
         InputError: a negative momentum, or nesterov without momentum; see `Optimizer`.
 
-    Source: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum
-    in deep learning", ICML 2013, in the form without the rate inside v.
+    Source: Sutskever et al., "On the importance of initialization and momentum", ICML 2013.
 
     >>> from tinynet import Parameter
     >>> w = Parameter([1.0])

@@ -1,12 +1,12 @@
-"""Pictures of what training did, what a network says, and what is inside it.
+"""Plots of training, predictions, weights, activations and gradients, with matplotlib.
 
 Each function returns a matplotlib `Figure`, and neither shows nor saves it:
 
     figure = plots.learning_curves(history)
     figure.savefig("curves.png", dpi=300)  # or plt.show()
 
-All of them can be read in black and white print and by colour-blind people. `import tinynet` does
-not bring this package along: it needs matplotlib, which tinynet can do without.
+All plots can be read in black and white print and by colour-blind people. `import tinynet` does not
+import this package, because it needs matplotlib.
 """
 
 try:
@@ -17,7 +17,7 @@ except ImportError as error:
     ) from error
 
 from tinynet.plots.diagram import model_diagram
-from tinynet.plots.insides import activation_histograms, first_layer_weights, gradient_histograms
+from tinynet.plots.layers import activation_histograms, first_layer_weights, gradient_histograms
 from tinynet.plots.predictions import confident_mistakes, confusion_matrix, sample_predictions
 from tinynet.plots.training import learning_curves
 

@@ -1,4 +1,4 @@
-"""A network as boxes from top to bottom, each with what comes out of it."""
+"""A diagram of a network: its layers as boxes from top to bottom, with their output shapes."""
 
 import copy
 import textwrap
@@ -18,7 +18,7 @@ from tinynet.layers import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY
 
-# Inches, as all measures here. The texts are monospaced, so that their width is known beforehand.
+# All lengths are in inches. The texts are monospaced, so that their width is known beforehand.
 CHARACTER, LINE = 0.0755, 0.16  # at size 9
 PAD = 0.12
 GAP = 0.22  # between boxes, for the arrow
@@ -28,7 +28,7 @@ LONGEST = 40  # characters of a name on one line
 
 @dataclass
 class Box:
-    """One layer, or x: its texts, and where it stands."""
+    """One layer, or x: its texts and its position."""
 
     path: str
     lines: list[str]
@@ -40,7 +40,7 @@ class Box:
 
 @dataclass
 class Frame:
-    """A chain inside the chain, around its boxes."""
+    """A Sequential inside the Sequential, around its boxes."""
 
     path: str
     top: float
@@ -48,18 +48,18 @@ class Frame:
 
     @property
     def depth(self) -> int:
-        """1 for a chain in the outermost one, and so on."""
+        """1 inside the outermost Sequential, 2 inside that, and so on."""
         return self.path.count(".") + 1
 
 
 def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figure:
     """The layers from top to bottom, each with its output shape and number of parameters.
 
-    Takes an x or the shape of one, batch axis included, as `summary` does. A chain inside the
-    chain stands in a frame, and layers with parameters are tinted.
+    Takes an x or the shape of one, batch axis included, as `summary` does. A Sequential inside the
+    Sequential has a frame, and layers with parameters are tinted.
 
     Raises:
-        InputError: the model is no Sequential, there is no such shape, or a layer refuses it.
+        InputError: the model is not a Sequential, the shape is not one, or a layer refuses it.
 
     >>> from tinynet import Dense, ReLU
     >>> figure = model_diagram(Sequential([Dense(4, 3), ReLU(), Dense(3, 2)]), (1, 4))
@@ -82,7 +82,7 @@ def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figur
 
     margin = PAD * (1 + max((frame.depth for frame in frames), default=0))
     columns = _columns(boxes)
-    bottom = min(thing.bottom for things in (boxes, frames) for thing in things) - PAD / 2
+    bottom = min(item.bottom for items in (boxes, frames) for item in items) - PAD / 2
     left, right, top = -margin, columns[-1] + margin, PAD + LINE
     size = (right - left + 0.2, top - bottom + 0.4)
     figure, axis = plt.subplots(figsize=size, layout="constrained")
@@ -96,9 +96,9 @@ def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figur
 
 
 def _place(boxes: Sequence[Box]) -> list[Frame]:
-    """Gives each box its place below the one before, and returns the frames around them."""
+    """Positions each box below the previous one, and returns the frames around them."""
     frames: list[Frame] = []
-    around: list[Frame] = []  # the box just placed, from outside in
+    around: list[Frame] = []  # the current box, from outside in
     y = GAP
     for box in boxes:
         parts = box.path.split(".")[:-1]
@@ -121,7 +121,7 @@ def _place(boxes: Sequence[Box]) -> list[Frame]:
 
 
 def _columns(boxes: Sequence[Box]) -> tuple[float, float, float, float]:
-    """Where names and shapes begin, where counts end, and where the boxes do."""
+    """The x at which names and shapes begin, and counts and boxes end."""
     name = PAD + CHARACTER * (2 + max(len(box.path) for box in boxes))
     longest = max(len(line) for box in boxes for line in box.lines)
     shape = max(name + CHARACTER * (longest + 3), 1.5)

@@ -1,4 +1,4 @@
-"""What a network says: how often it takes what for what, and pictures with what it saw in them."""
+"""Plots of predictions: confusion matrices, and images with their predicted class."""
 
 import math
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from matplotlib.patches import Rectangle
 
 from tinynet.errors import InputError
 from tinynet.parameter import Array
-from tinynet.plots.style import BLUE, VERMILION, check_array, class_names, ink, one_of_each
+from tinynet.plots.style import BLUE, VERMILION, check_array, check_predictions, class_names, ink
 from tinynet.validation import whole_number
 
-MANY = 20  # classes: beyond them there is no room for numbers in the cells
+MANY = 20  # classes: with more of them the cells are too small for numbers
 
 
 def confusion_matrix(counts: Array, *, names: Sequence[str] | None = None) -> Figure:
-    """How often each class was taken for each; the colour shows mistakes only.
+    """A confusion matrix of counts, in which only the mistakes are coloured.
 
-    counts: (C, C) integers, a row per label and a column per prediction. Beyond 20 classes the
-    cells hold no numbers: a colour bar, on a scale like a logarithm, stands for them.
+    counts: (C, C) integers, a row per label and a column per prediction. With more than 20 classes
+    a colour bar, on a symmetric logarithmic scale, replaces the numbers in the cells.
 
     Raises:
         InputError: counts are not (C, C), not integers or below 0, or there are not C names.
@@ -44,8 +44,8 @@ def confusion_matrix(counts: Array, *, names: Sequence[str] | None = None) -> Fi
     most = max(int(mistakes.max()), 1)
     few = classes <= MANY
     side = max(3.6, 0.45 * classes) if few else 6.0  # inches
-    room = 0.8 + 0.085 * max(map(len, names))
-    size = (side + room + (0 if few else 1), side + room)
+    border = 0.8 + 0.085 * max(map(len, names))
+    size = (side + border + (0 if few else 1), side + border)
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     norm = Normalize(0, most) if few else SymLogNorm(1, vmin=0, vmax=most)
     image = axis.imshow(mistakes, cmap="Oranges", norm=norm)
@@ -82,14 +82,14 @@ def _write_numbers(axis: Axes, counts: Array, colours: Array, points: float) -> 
 
 
 def _name_classes(axis: Axes, names: Sequence[str]) -> None:
-    """Names along both axes, of so many classes that they do not meet."""
-    places = range(0, len(names), math.ceil(len(names) / MANY))
-    labels = [names[place] for place in places]
-    upright: dict[str, Any] = {}
+    """Names along both axes, of every class or of so few that they do not overlap."""
+    ticks = range(0, len(names), math.ceil(len(names) / MANY))
+    labels = [names[tick] for tick in ticks]
+    rotation: dict[str, Any] = {}
     if max(map(len, labels)) > 3:
-        upright = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axis.set_xticks(places, labels, **upright)
-    axis.set_yticks(places, labels)
+        rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(ticks, labels, **rotation)
+    axis.set_yticks(ticks, labels)
     axis.set(xlabel="predicted", ylabel="label")
 
 
@@ -102,15 +102,14 @@ def sample_predictions(
     count: int = 32,
     rng: np.random.Generator | int | None = None,
 ) -> Figure:
-    """Images drawn by chance, each with what was predicted and, where wrong, what it is.
+    """Randomly chosen images, each with its predicted class and, for a mistake, its label.
 
-    images: (N, H, W), ink on white with 0 as white, or (N, H, W, 3) in colour; labels: (N,)
-    integers; probabilities: (N, C). Wrong ones have a frame and a bold caption. `rng` is a
-    Generator, an int seed, or None for fresh randomness.
+    images: (N, H, W) in grey with 0 as white, or (N, H, W, 3) in colour; labels: (N,) integers;
+    probabilities: (N, C). Mistakes have a frame and a bold caption. `rng` is a Generator, an int
+    seed, or None for fresh randomness.
 
     Raises:
-        InputError: shapes that do not belong together, a label or a probability out of range, or
-            not C names.
+        InputError: shapes that do not match, a label or a probability out of range, or not C names.
 
     >>> sure = np.eye(3)[[0, 1, 1]]
     >>> figure = sample_predictions(np.zeros((3, 8, 8)), np.array([0, 1, 2]), sure, rng=0)
@@ -119,7 +118,7 @@ def sample_predictions(
     >>> plt.close(figure)
     """
     who = "sample_predictions"
-    one_of_each(who, images, labels, probabilities)
+    check_predictions(who, images, labels, probabilities)
     names = class_names(who, names, probabilities.shape[1])
     count = whole_number(who, "count", count)
     rows = np.random.default_rng(rng).permutation(len(images))[:count]
@@ -141,13 +140,13 @@ def confident_mistakes(
     names: Sequence[str] | None = None,
     count: int = 32,
 ) -> Figure:
-    """The mistakes that the network was most sure of, the surest first.
+    """The mistakes with the highest predicted probability, in descending order.
 
-    Takes what `sample_predictions` takes. A caption has the prediction, the label, and the
-    probability that the prediction had.
+    The arguments are those of `sample_predictions`. A caption has the predicted class, the label,
+    and the probability of the prediction.
 
     Raises:
-        InputError: as of `sample_predictions`.
+        InputError: as for `sample_predictions`.
 
     >>> sure = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8]])
     >>> figure = confident_mistakes(np.zeros((3, 8, 8)), np.array([1, 1, 1]), sure)
@@ -156,10 +155,10 @@ def confident_mistakes(
     >>> plt.close(figure)
     """
     who = "confident_mistakes"
-    one_of_each(who, images, labels, probabilities)
+    check_predictions(who, images, labels, probabilities)
     names = class_names(who, names, probabilities.shape[1])
     count = whole_number(who, "count", count)
-    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     if len(wrong) == 0:
         figure, axis = plt.subplots(figsize=(4.6, 1.2), layout="constrained")
@@ -167,9 +166,11 @@ def confident_mistakes(
         axis.text(0.5, 0.5, f"No mistakes: {n:,} of {n:,} right", ha="center", va="center")
         axis.set_axis_off()
         return figure
-    rows = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
-    captions = [f"{_mistake(names, predicted[row], labels[row])}\n{sure[row]:.1%}" for row in rows]
-    title = f"The surest {len(rows):,} of {len(wrong):,} mistakes"
+    rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    captions = [
+        f"{_mistake(names, predicted[row], labels[row])}\n{confidence[row]:.1%}" for row in rows
+    ]
+    title = f"The {len(rows):,} most confident of {len(wrong):,} mistakes"
     return _gallery(title, images[rows], captions)
 
 
@@ -182,11 +183,11 @@ def _mistake(names: Sequence[str], guess: int, label: int) -> str:
 def _gallery(
     title: str, images: Array, captions: Sequence[str], right: Array | None = None
 ) -> Figure:
-    """Images in a grid with a caption above each; the wrong ones stand out if some may be right."""
+    """Images in a grid with a caption above each; `right` marks those without a frame."""
     columns = min(len(images), max(4, math.ceil(math.sqrt(2 * len(images)))))
     rows = math.ceil(len(images) / columns)
     lines = [line for caption in captions for line in caption.split("\n")]
-    # One unit is an inch, of which a bold character of size 9 takes 0.085 at most, on the average.
+    # The unit is an inch; a bold character of size 9 takes 0.085 at most, on average.
     cell = max(1.0, 0.085 * max(map(len, lines)) + 0.12)
     width = 0.78
     height = width * images.shape[1] / images.shape[2]
@@ -194,10 +195,10 @@ def _gallery(
     size = (max(4.6, columns * cell + 0.2), rows * pitch + 0.5)
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     low, high = _white_and_black(images)
-    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        is_right = right is not None and right[place]
-        left = place % columns * cell + (cell - width) / 2
-        bottom = -(place // columns + 1) * pitch + 0.08
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        is_right = right is not None and right[index]
+        left = index % columns * cell + (cell - width) / 2
+        bottom = -(index // columns + 1) * pitch + 0.08
         scaled = (image.astype(np.float64) - low) / (high - low)
         extent = (left, left + width, bottom, bottom + height)
         axis.imshow(scaled, cmap="gray_r", vmin=0, vmax=1, extent=extent)
@@ -221,7 +222,7 @@ def _gallery(
 
 
 def _white_and_black(images: Array) -> tuple[float, float]:
-    """0 and 255 for bytes, 0 and 1 for floats in between, else the least and the greatest."""
+    """0 and 255 for uint8, 0 and 1 for floats in that range, else the minimum and maximum."""
     if images.dtype == np.uint8:
         return 0.0, 255.0
     return float(images.min(initial=0)), float(images.max(initial=1))

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, panels, and the checks of what they are given."""
+"""Colours, panels and argument checks that all plots share."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tinynet.errors import InputError
+from tinynet.errors import InputError, ShapeError
 from tinynet.parameter import Array
+from tinynet.validation import first_index, matches
 
-# Two of the colours of Okabe and Ito, which colour-blind people tell apart. In grey they look much
-# alike, so marks, strokes or frames differ as well wherever both occur.
+# Two of the colours of Okabe and Ito, which colour-blind people can tell apart. In grey they look
+# alike, so markers, line styles or frames differ as well wherever both occur.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 GREY = "#595959"
 
@@ -41,7 +42,7 @@ def panels(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figu
 def ink(red: float, green: float, blue: float) -> str:
     """Black or white, whichever has the better contrast on a colour of 0..1.
 
-    Source: relative luminance as in WCAG 2.2; black and white contrast alike with 0.179.
+    Source: relative luminance of WCAG 2.2; at 0.179 black and white have the same contrast.
 
     >>> ink(1.0, 1.0, 0.8), ink(0.5, 0.15, 0.0)
     ('black', 'white')
@@ -54,29 +55,24 @@ def ink(red: float, green: float, blue: float) -> str:
 
 
 def check_array(who: str, name: str, value: Any, *shape: int | str, kind: str = "n") -> None:
-    """Refuses what is no array of `shape`, where a letter stands for any size from 1 on.
+    """Raises InputError unless `value` is an array of `shape`; a letter is any size above 0.
 
     `kind` is i for integers, f for floats, n for any numbers.
 
     >>> check_array("histogram", "x", np.zeros(3), "N", 2)
     Traceback (most recent call last):
-    tinynet.errors.InputError: histogram expects x of shape (N, 2), got (3,)
+    tinynet.errors.ShapeError: histogram expects x of shape (N, 2), got (3,)
     """
     if not isinstance(value, np.ndarray):
         raise InputError(f"{who} expects {name} to be a NumPy array, got {type(value).__name__}")
-    fits = value.ndim == len(shape) and all(
-        size > 0 if isinstance(wanted, str) else size == wanted
-        for size, wanted in zip(value.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-        raise InputError(f"{who} expects {name} of shape ({wanted}), got {value.shape}")
+    if not (value.size and matches(value.shape, shape)):
+        raise ShapeError(who, name, shape, value.shape)
     if value.dtype.kind not in _KINDS[kind]:
         raise InputError(f"{who} expects {name} of {_KIND_NAMES[kind]} dtype, got {value.dtype}")
 
 
 def class_names(who: str, names: Sequence[str] | None, classes: int) -> list[str]:
-    """The names of the classes, which are their numbers unless given.
+    """The given names of the classes, or their numbers.
 
     >>> class_names("confusion_matrix", None, 3)
     ['0', '1', '2']
@@ -88,8 +84,8 @@ def class_names(who: str, names: Sequence[str] | None, classes: int) -> list[str
     return [str(name) for name in names]
 
 
-def one_of_each(who: str, images: Array, labels: Array, probabilities: Array) -> None:
-    """Refuses images, labels and probabilities that do not belong together."""
+def check_predictions(who: str, images: Array, labels: Array, probabilities: Array) -> None:
+    """Raises InputError unless images, labels and probabilities match."""
     colours = (3,) if getattr(images, "ndim", 3) == 4 else ()
     check_array(who, "images", images, "N", "H", "W", *colours)
     if not np.isfinite(images).all():
@@ -98,22 +94,16 @@ def one_of_each(who: str, images: Array, labels: Array, probabilities: Array) ->
     check_array(who, "labels", labels, n, kind="i")
     check_array(who, "probabilities", probabilities, n, "C", kind="f")
     classes = probabilities.shape[1]
-    check_labels(who, labels, classes)
-    # Written so that NaN is refused, too.
-    good = (probabilities >= 0) & (probabilities <= 1 + 1e-6)
-    if not good.all():
-        row, column = map(int, np.argwhere(~good)[0])
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        (index,) = first_index(wrong)
         raise InputError(
-            f"{who} expects probabilities from 0 to 1, got {probabilities[row, column]:g} at "
-            f"({row}, {column}): softmax(logits) makes them"
+            f"{who} expects labels from 0 to {classes - 1}, got {labels[index]} at index {index}"
         )
-
-
-def check_labels(who: str, labels: Array, classes: int) -> None:
-    """Refuses labels beyond 0..classes - 1."""
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        at = int(outside.argmax())
+    wrong = ~((probabilities >= 0) & (probabilities <= 1 + 1e-6))  # also where it is NaN
+    if wrong.any():
+        at = first_index(wrong)
         raise InputError(
-            f"{who} expects labels from 0 to {classes - 1}, got {labels[at]} at index {at}"
+            f"{who} expects probabilities from 0 to 1, got {probabilities[at]:g} at {at}: "
+            "softmax(logits) makes them"
         )

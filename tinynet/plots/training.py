@@ -1,7 +1,7 @@
-"""How training went: the figures of each epoch as curves."""
+"""Learning curves: the metrics of each epoch, in training and in validation."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,11 +11,23 @@ from tinynet.errors import InputError
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY, VERMILION, panels
 
-HELD_OUT = "validation_"
+# By the prefix of a column's name. Hollow markers for validation and filled ones for training can
+# be told apart where the curves overlap.
+_STYLES: dict[str, dict[str, Any]] = {
+    "": {"label": "training", "color": BLUE, "marker": "o"},
+    "validation_": {
+        "label": "validation",
+        "color": VERMILION,
+        "linestyle": "--",
+        "marker": "s",
+        "markerfacecolor": "white",
+    },
+}
+_LEARNING_RATE: dict[str, dict[str, Any]] = {"": {"color": GREY, "marker": "."}}
 
 
 class EpochColumns(Protocol):
-    """Whatever keeps its figures as columns, one entry an epoch."""
+    """Anything with the metrics of its epochs as columns, such as a `History`."""
 
     @property
     def epochs(self) -> Mapping[str, Sequence[float]]:
@@ -23,14 +35,14 @@ class EpochColumns(Protocol):
 
 
 def learning_curves(history: EpochColumns) -> Figure:
-    """A panel per figure of `history.epochs`, with its course in training and in validation.
+    """One panel per metric of `history.epochs`, with a curve for training and one for validation.
 
-    `loss` and `validation_loss` share a panel, and so on for every name. What ends in `accuracy`
-    is a share and drawn in percent. `learning_rate` has a panel if it changes. What is nan or
-    infinite was not measured: the line goes on over it. A column without any number is left out.
+    `loss` and `validation_loss` share a panel, and so on for every name. A metric that ends in
+    `accuracy` is drawn in percent. `learning_rate` has a panel if it changes. A value that is nan
+    or infinite is left out of its curve, and a column of nothing else has no curve.
 
     Raises:
-        InputError: no epoch, nothing measured, or columns of different lengths.
+        InputError: no epoch, no finite value, or columns of different lengths.
 
     >>> from types import SimpleNamespace
     >>> import matplotlib.pyplot as plt
@@ -40,39 +52,33 @@ def learning_curves(history: EpochColumns) -> Figure:
     ['Loss', 'Accuracy (%)']
     >>> plt.close(figure)
     """
-    columns, epochs = _measured(history)
-    # As keys of a dict the names keep their order, and each comes once.
-    names = dict.fromkeys(name.removeprefix(HELD_OUT) for name in columns)
+    columns, epochs = _finite_columns(history)
+    # The keys of a dict are unique and keep their order.
+    names = dict.fromkeys(name.removeprefix("validation_") for name in columns)
     figure, axes = panels(len(names), columns=3, size=(4.2, 3.4))
     for axis, name in zip(axes, names, strict=True):
         percent = name.endswith("accuracy")
-        scale = 100 if percent else 1
-        if name == "learning_rate":
-            _curve(axis, columns[name], colour=GREY, style="-", mark=".", label="")
-        else:
-            if name in columns:
-                _curve(
-                    axis, scale * columns[name], colour=BLUE, style="-", mark="o", label="training"
-                )
-            if HELD_OUT + name in columns:
-                held_out = scale * columns[HELD_OUT + name]
-                _curve(axis, held_out, colour=VERMILION, style="--", mark="s", label="validation")
+        rate = name == "learning_rate"
+        for prefix, style in (_LEARNING_RATE if rate else _STYLES).items():
+            if prefix + name in columns:
+                _draw_curve(axis, (100 if percent else 1) * columns[prefix + name], style)
+        if not rate:
             axis.legend()
         title = name.replace("_", " ")
         axis.set_title(title[:1].upper() + title[1:] + (" (%)" if percent else ""))
         axis.set_xlabel("epoch")
-        _count_epochs(axis, epochs)
+        _set_epoch_ticks(axis, epochs)
         axis.grid(alpha=0.3)
     return figure
 
 
-def _measured(history: EpochColumns) -> tuple[dict[str, Array], int]:
+def _finite_columns(history: EpochColumns) -> tuple[dict[str, Array], int]:
     """The columns to draw, as arrays, and the number of epochs."""
     columns = {name: np.asarray(column, np.float64) for name, column in history.epochs.items()}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) > 1:
-        came = ", ".join(f"{len(column)} of {name}" for name, column in columns.items())
-        raise InputError(f"learning_curves expects as many figures in each column, got {came}")
+        got = ", ".join(f"{len(column)} of {name}" for name, column in columns.items())
+        raise InputError(f"learning_curves expects columns of one length, got {got}")
     epochs = max(lengths, default=0)
     if epochs == 0:
         raise InputError("learning_curves expects a history of at least one epoch, got none")
@@ -82,30 +88,20 @@ def _measured(history: EpochColumns) -> tuple[dict[str, Array], int]:
         drawn.pop("learning_rate", None)
     if not drawn:
         raise InputError(
-            f"learning_curves expects a figure that was measured, got none in {', '.join(columns)}"
+            f"learning_curves expects at least one finite value, got none in {', '.join(columns)}"
         )
     return drawn, epochs
 
 
-def _curve(axis: Axes, values: Array, *, colour: str, style: str, mark: str, label: str) -> None:
-    measured = np.isfinite(values)
-    numbers = 1 + np.flatnonzero(measured)
-    axis.plot(
-        numbers,
-        values[measured],
-        color=colour,
-        linestyle=style,
-        marker=mark,
-        markersize=5,
-        # Hollow where training is filled: the marks are told apart where curves run as one.
-        markerfacecolor="white" if mark == "s" else colour,
-        markevery=max(1, len(numbers) // 20),
-        label=label,
-    )
+def _draw_curve(axis: Axes, values: Array, style: Mapping[str, Any]) -> None:
+    finite = np.isfinite(values)
+    epochs = 1 + np.flatnonzero(finite)
+    every = max(1, len(epochs) // 20)
+    axis.plot(epochs, values[finite], markersize=5, markevery=every, **style)
 
 
-def _count_epochs(axis: Axes, epochs: int) -> None:
-    """Whole epochs on the x axis, from 1 on, and no more than ten of them named."""
+def _set_epoch_ticks(axis: Axes, epochs: int) -> None:
+    """Whole epochs on the x axis, from 1, with at most ten ticks."""
     step = next(
         factor * 10**power
         for power in range(20)
@@ -113,5 +109,5 @@ def _count_epochs(axis: Axes, epochs: int) -> None:
         if epochs <= 10 * factor * 10**power
     )
     axis.set_xticks(range(step, epochs + 1, step))
-    room = max(0.5, 0.03 * epochs)
-    axis.set_xlim(1 - room, epochs + room)
+    margin = max(0.5, 0.03 * epochs)
+    axis.set_xlim(1 - margin, epochs + margin)

@@ -1,1 +1,1 @@
-"""What it takes to continue a run exactly: states, and files that hold them."""
+"""Saving: state dicts and checkpoint files, to continue training exactly where it was."""

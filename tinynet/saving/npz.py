@@ -1,12 +1,12 @@
-"""An .npz file that proves what it holds: a zip of .npy members that `np.load` opens.
+"""The file format of checkpoints: an .npz file (a zip of .npy files) with SHA-256 checksums.
 
     manifest.json      format, version, the state, and dtype, shape and SHA-256 of every tensor
     manifest.sha256    the SHA-256 of manifest.json
     <name>.npy         one uncompressed member for each tensor
 
-Nothing in it is ever executed: there is no pickle, and the header of a member is not parsed but
-compared with the one that the manifest implies. Reading takes memory for the bytes that are there,
-whatever a file claims.
+`np.load` opens it. Nothing in a file is executed: there is no pickle, and the header of a member is
+not parsed, but compared with the one that follows from the manifest. Sizes claimed by a file are
+checked against its length before memory is allocated.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from tinynet.parameter import Array
 
 FORMAT, VERSION = "tinynet checkpoint", 1
 MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
-LIMIT = 1 << 20  # bytes of the manifest and of the zip's directory: enough for 5,000 tensors
+LIMIT = 1 << 20  # bytes of the manifest and of the zip directory: enough for 5,000 tensors
 CHUNK = 1 << 20
-KINDS = "biufc"  # of dtypes: numbers
-# The dtypes, as a file names them. It is never NumPy that reads a name from a file: np.dtype warns
-# of some texts, raises SyntaxError for others, and "m8[s/0]" ends the process.
+KINDS = "biufc"  # the kinds of numeric dtypes
+# The names of dtypes in a file. They are looked up here, not parsed by np.dtype, which warns for
+# some strings, raises SyntaxError for others, and ends the process for "m8[s/0]".
 DTYPES = {
     np.dtype(code).newbyteorder("<").str
     for code in "?" + np.typecodes["AllInteger"] + np.typecodes["AllFloat"]
@@ -38,10 +38,10 @@ DTYPES = {
 
 
 def make_manifest(state: Any, tensors: dict[str, Array]) -> bytes:
-    """The manifest for a state and its tensors: JSON, and NaN, Infinity and -Infinity.
+    """The manifest of a state and its tensors: JSON with NaN, Infinity and -Infinity.
 
     Raises:
-        InputError: the state is no JSON, or there is too much of it.
+        InputError: the state cannot be written as JSON, or is too large.
     """
     entries = {
         name: {
@@ -55,7 +55,7 @@ def make_manifest(state: Any, tensors: dict[str, Array]) -> bytes:
     try:
         manifest = json.dumps(body, indent=1).encode()
     except (TypeError, ValueError) as error:
-        raise InputError(f"expected a state of arrays, numbers and texts: {error}") from error
+        raise InputError(f"expected a state of arrays, numbers and strings: {error}") from error
     if len(manifest) > LIMIT:
         raise InputError(f"expected a manifest of at most {LIMIT} bytes, got {len(manifest)}")
     return manifest
@@ -74,10 +74,10 @@ def write_npz(file: BinaryIO, manifest: bytes, tensors: dict[str, Array]) -> Non
 
 @contextmanager
 def open_npz(file: BinaryIO) -> Iterator[tuple[bytes, Any, Iterator[tuple[str, Array]]]]:
-    """Gives the manifest as it stands, its content, and the tensors, each read when asked for.
+    """Gives the bytes of the manifest, its content, and the tensors, each read when iterated to.
 
     Raises:
-        InputError: what was expected of the file and what came; also from the tensors.
+        InputError: the file is damaged or of another kind; also from the iteration.
     """
     size = os.fstat(file.fileno()).st_size
     directory = _directory_size(file, size)
@@ -88,22 +88,22 @@ def open_npz(file: BinaryIO) -> Iterator[tuple[bytes, Any, Iterator[tuple[str, A
             _check_members(archive.infolist(), size)
             manifest = archive.read(MANIFEST)
             _check_digest(manifest, archive.read(DIGEST))
-            body = _body(manifest)
+            body = _parsed(manifest)
             _check_names(archive.namelist()[2:], body["tensors"])
             yield manifest, body, _tensors(archive, body["tensors"])
     except InputError:
         raise
-    except _UNSOUND as error:
-        raise InputError(f"expected a sound zip file, got: {error}") from error
+    except _ZIP_ERRORS as error:
+        raise InputError(f"expected a valid zip file, got: {error}") from error
 
 
 def is_name(name: str) -> bool:
-    """Whether a tensor may have this name: a path inside the folder that a file is unpacked in."""
+    """Whether a tensor may have this name: a relative path that stays inside of its folder."""
     return name.isprintable() and "\\" not in name and not {"", ".", ".."} & {*name.split("/")}
 
 
-# What zipfile raises, where a file is not what its records say.
-_UNSOUND = (
+# What zipfile raises for files that contradict their own records.
+_ZIP_ERRORS = (
     zipfile.BadZipFile,
     ArithmeticError,
     EOFError,
@@ -120,30 +120,32 @@ def _bytes(array: Array) -> memoryview:
 
 
 def _digest_line(manifest: bytes) -> bytes:
-    # As sha256sum prints it, so that `sha256sum -c manifest.sha256` works on an unpacked file.
+    # The format of sha256sum, so that `sha256sum -c manifest.sha256` works after unzipping.
     return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
 
 
 def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The head of a .npy file, format 1.0, as numpy.lib.format describes it."""
+    """The header of a .npy file, format 1.0, as described in numpy.lib.format."""
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     text += " " * (-(10 + len(text) + 1) % 64) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin1")
 
 
 def _directory_size(file: BinaryIO, size: int) -> int:
-    """Bytes of the zip's directory, from its end records alone, before anything parses it."""
+    """The size of the zip directory, from the end records alone, before it is parsed."""
     file.seek(max(size - 98, 0))
     tail = file.read(98)
     end = tail[-22:]
-    # All of it in one file ("disk 0"), and no comment behind the record.
+    # The whole archive in one file ("disk 0"), and no comment after the record.
     if len(end) < 22 or end[:8] != b"PK\x05\x06\0\0\0\0" or end[20:] != b"\0\0":
-        raise InputError("expected a zip file to its end, got one cut off or another kind of file")
+        raise InputError(
+            "expected a complete zip file, got a truncated one or another kind of file"
+        )
     directory, start = struct.unpack("<LL", end[12:20])
     records = 22
-    if tail[56:60] == b"PK\x06\x07":  # beyond 4 GB there are 64-bit records before the last one
+    if tail[56:60] == b"PK\x06\x07":  # files beyond 4 GB have 64-bit records before the last one
         if tail[:4] != b"PK\x06\x06" or struct.unpack("<Q", tail[64:72])[0] != size - 98:
-            raise InputError("expected the 64-bit end record before the last one, got none there")
+            raise InputError("expected the 64-bit end record before the last one, got another")
         directory, start = struct.unpack("<QQ", tail[40:56])
         records = 98
     if start + directory + records != size:
@@ -155,7 +157,7 @@ def _directory_size(file: BinaryIO, size: int) -> int:
 def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     names = [member.filename for member in members]
     if names[:2] != [MANIFEST, DIGEST] or members[0].header_offset:
-        raise InputError("expected a file of tinynet, got a zip without its manifest in front")
+        raise InputError("expected a file of tinynet, got a zip without a manifest as first member")
     if len(set(names)) < len(names):
         raise InputError("expected each member once, got one twice")
     if sum(member.file_size for member in members) > size:
@@ -165,12 +167,12 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
     for member in members:
         stored = member.compress_type == zipfile.ZIP_STORED
         if not stored or member.compress_size != member.file_size:
-            raise InputError(f"expected members as they are, got {member.filename} compressed")
+            raise InputError(f"expected uncompressed members, got {member.filename} compressed")
 
 
 def _check_digest(manifest: bytes, line: bytes) -> None:
     if line != _digest_line(manifest):
-        raise InputError("expected a manifest with its own SHA-256, got another")
+        raise InputError("expected a manifest that matches its SHA-256, got another")
 
 
 def _check_names(names: list[str], entries: dict[str, Any]) -> None:
@@ -178,13 +180,13 @@ def _check_names(names: list[str], entries: dict[str, Any]) -> None:
         raise InputError("expected one member for each tensor of the manifest, got others")
 
 
-def _body(manifest: bytes) -> Any:
+def _parsed(manifest: bytes) -> Any:
     try:
         body = json.loads(manifest.decode())
         kind, version, entries, _ = (body[k] for k in ("format", "version", "tensors", "state"))
         tensors = dict(entries.items())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"expected a manifest in its own form, got {error!r:.80}") from error
+        raise InputError(f"expected a valid manifest, got {error!r:.80}") from error
     if kind != FORMAT or version != VERSION:
         raise InputError(
             f"expected {FORMAT!r}, version {VERSION}, got {kind!r:.80}, version {version!r:.80}"

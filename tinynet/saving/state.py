@@ -1,9 +1,9 @@
-"""State: everything that must be kept so that a run can continue as if it had not stopped.
+"""State dicts: all that is needed to continue training exactly, and functions that check them.
 
-What has a state has three methods, as in PyTorch. `state_dict()` gives it: a dict of arrays,
-numbers, texts, None, and dicts and lists of these. `check_state_dict(state)` raises InputError if
-the state does not fit, and changes nothing. `load_state_dict(state)` checks, then assigns. A run
-of many parts checks all of them first, so that it is restored as a whole or not at all.
+An object with a state has three methods. `state_dict()` returns the state: a dict of arrays,
+numbers, strings, None, and dicts and lists of these. `check_state_dict(state)` raises InputError if
+the state does not fit the object, and changes nothing. `load_state_dict(state)` checks, then
+assigns. A trainer checks the states of all its parts before it assigns the first one.
 """
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
@@ -31,13 +31,13 @@ def check_keys(who: str, state: Any, keys: Iterable[str]) -> None:
         got = "none" if state is None else repr(state)[:40]
         raise InputError(f"{who} expects a state, got {got}")
     if state.keys() != expected:
-        missing = f"none of {_some(expected - state.keys())}" if expected - state.keys() else ""
-        got = ", and ".join(filter(None, (missing, _some(state.keys() - expected))))
-        raise InputError(f"{who} expects a state with {_some(expected) or 'nothing'}, got {got}")
+        missing = f"none of {_listed(expected - state.keys())}" if expected - state.keys() else ""
+        got = ", and ".join(filter(None, (missing, _listed(state.keys() - expected))))
+        raise InputError(f"{who} expects a state with {_listed(expected) or 'nothing'}, got {got}")
 
 
 def check_array(who: str, value: Any, shape: tuple[int | None, ...], dtype: Any) -> None:
-    """Raises InputError unless it is an array of `dtype`, in any byte order, and `shape`.
+    """Raises InputError unless the value is an array of `dtype`, in any byte order, and `shape`.
 
     None in the shape stands for any size.
     """
@@ -65,19 +65,19 @@ def load_arrays(own: Mapping[str, Array], state: State) -> None:
 
 
 def generator_states(generators: Mapping[str, np.random.Generator]) -> State:
-    """The states of random generators, from which they draw the same numbers again."""
+    """The states of random generators by name."""
     return {name: _bit_generator_state(rng) for name, rng in generators.items()}
 
 
 def check_generators(who: str, own: Mapping[str, np.random.Generator], state: Any) -> None:
-    """Raises InputError unless the state has what each generator of `own` can be set to."""
+    """Raises InputError unless the state has a valid state for each generator of `own`."""
     check_keys(who, state, own)
     for name, rng in own.items():
         kind = type(rng.bit_generator)
-        fresh = kind()
+        trial = kind()
         try:
-            fresh.state = state[name]
-            _check_position(fresh.state)
+            trial.state = state[name]
+            _check_buffer_position(trial.state)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise InputError(
                 f"{who} expects the state of a {kind.__name__} for {name}, "
@@ -96,8 +96,8 @@ def _bit_generator_state(rng: np.random.Generator) -> State:
     return dict(state)
 
 
-def _check_position(state: Any) -> None:
-    # NumPy would read its buffer at this position, unchecked, wherever in memory that is.
+def _check_buffer_position(state: Any) -> None:
+    # NumPy does not check this index into a buffer, and would read memory outside of it.
     match state:
         case {"bit_generator": "MT19937", "state": {"pos": position}}:
             size = 624
@@ -109,6 +109,6 @@ def _check_position(state: Any) -> None:
         raise ValueError(f"expected a position from 0 to {size}, got {position}")
 
 
-def _some(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     ordered = sorted(map(str, names))
     return ", ".join(ordered[:4]) + (f" and {len(ordered) - 4} more" if len(ordered) > 4 else "")

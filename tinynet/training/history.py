@@ -86,7 +86,7 @@ class History:
             for name, column in columns.items():
                 check_array(f"History, {name} of {table},", column, (None,), np.float64)
             if len({len(column) for column in columns.values()}) > 1:
-                raise InputError(f"History expects columns of one length, got different ones in {table}")
+                raise InputError(f"History expects columns of one length, got others in {table}")
 
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state."""

@@ -318,8 +318,10 @@ def accumulate_gradients(
 
     >>> from tinynet import Dense, MeanSquaredError
     >>> model, x = Dense(1, 1, rng=0), np.arange(6, dtype=np.float32)[:, None]
-    >>> [round(accumulate_gradients(model, MeanSquaredError(), x, 2 * x, size), 4) for size in (6, 4)]
-    [30.4368, 30.4368]
+    >>> whole = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 6)
+    >>> in_parts = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 4)
+    >>> round(whole, 4), round(in_parts, 4)
+    (30.4368, 30.4368)
     """
     if len(x) <= size:
         prediction = model(x)

@@ -1,4 +1,4 @@
-"""What is inside a network: its weights, what its layers give, and what comes back to them."""
+"""The weights of a first layer as images, and histograms of activations and gradients."""
 
 import copy
 import math
@@ -11,19 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from tinynet.errors import InputError
+from tinynet.functional import root_mean_square
 from tinynet.layer import Layer
 from tinynet.layers import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, panels
 from tinynet.validation import whole_number
 
-BINS = 51  # an odd number: a value that is alone has a bar around it
+BINS = 51  # odd: if all values are equal, one bar is centred on them
 
 
 def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64) -> Figure:
-    """What each unit of the first layer with weights looks for: its weights as an image.
+    """The weights of each unit of the first layer as an image of the input, which `shape` is of.
 
-    The first parameter of two axes or more is taken, which must be (in, out) with in = H W, where
+    Takes the first parameter of two axes or more, which must be (in, out) with in = H W, where
     shape is (H, W). All units share one colour scale, and white is 0.
 
     Raises:
@@ -53,13 +54,13 @@ def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64
         raise InputError(f"{who} expects finite weights, got {name} with some that are not")
     units = weights.shape[1]
     shown = weights.T[:count].reshape(-1, h, w)
-    sheet = _sheet(shown)
+    grid = _image_grid(shown)
     limit = float(abs(shown).max()) or 1.0
-    inches = 0.9 / max(h, w)  # a pixel
-    size = (max(4.0, inches * sheet.shape[1] + 1.2), max(2.0, inches * sheet.shape[0] + 0.6))
+    inches = 0.9 / max(h, w)  # of a pixel
+    size = (max(4.0, inches * grid.shape[1] + 1.2), max(2.0, inches * grid.shape[0] + 0.6))
     figure, axis = plt.subplots(figsize=size, layout="constrained")
-    # Purple and orange differ for all eyes, where red and green would not.
-    image = axis.imshow(sheet, cmap="PuOr", vmin=-limit, vmax=limit)
+    # Colour-blind people can tell purple and orange apart, unlike red and green.
+    image = axis.imshow(grid, cmap="PuOr", vmin=-limit, vmax=limit)
     axis.set_axis_off()
     which = f"all {units}" if units <= count else f"{count} of {units}"
     axis.set_title(f"{name}: {which} units")
@@ -68,13 +69,13 @@ def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64
 
 
 def activation_histograms(model: Sequential, x: Array) -> Figure:
-    """How the outputs of each layer are distributed, for x in evaluation mode.
+    """A histogram of the outputs of each layer, for x in evaluation mode.
 
-    A panel per layer, those of chains inside the chain too, with counts on a logarithmic scale.
-    Works on a copy: the model, its modes, and its random streams stay as they are.
+    One panel per layer, also of a Sequential inside the Sequential, with counts on a logarithmic
+    scale. Works on a copy: the model, its modes and its random generators stay as they are.
 
     Raises:
-        InputError: the model is no Sequential, x holds nothing, or a layer refuses it.
+        InputError: the model is no Sequential, x is empty, or a layer refuses it.
 
     >>> from tinynet import ReLU
     >>> figure = activation_histograms(Sequential([ReLU()]), np.array([[-1.0, 1.0, 2.0, 3.0]]))
@@ -94,20 +95,19 @@ def activation_histograms(model: Sequential, x: Array) -> Figure:
         _histogram(axis, finite, _edges(finite))
         axis.set_title(f"{_short(f'{path}  {layer!r}')}\n{_zeros(values)}", fontsize=9)
     figure.suptitle(f"Outputs of each layer, {len(x):,} {'samples' if len(x) > 1 else 'sample'}")
-    figure.supxlabel("output", fontsize="medium")
-    figure.supylabel("how many", fontsize="medium")
+    _label(figure, "output")
     return figure
 
 
 def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> Figure:
-    """How large the entries of each parameter's gradient are, for one batch x with its targets.
+    """A histogram of the absolute entries of each parameter's gradient, for one batch x.
 
-    A panel per parameter, all of them on one scale of powers of ten, with the share of zeros and
-    the root mean square. Works on copies of model and loss, in the mode in which the model is.
+    One panel per parameter, all with the same logarithmic axis, with the share of zeros and the
+    root mean square. Works on copies of model and loss, in the current mode of the model.
 
     Raises:
-        InputError: the model has no parameters, x holds nothing, a layer refuses x or the loss
-            the targets, or `backward` leaves a gradient unwritten.
+        InputError: the model has no parameters, x is empty, a layer refuses x or the loss the
+            targets, or `backward` does not write a gradient.
 
     >>> from tinynet import Dense, SoftmaxCrossEntropy
     >>> model, x = Sequential([Dense(2, 3, bias=False, rng=0)]), np.array([[1.0, 0.0]])
@@ -138,44 +138,44 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
         _histogram(axis, log, edges)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.xaxis.set_major_formatter(lambda power, _: f"$10^{{{power:.0f}}}$")
-        axis.set_title(f"{_short(name)}\nrms {_rms(gradient):.2g}, {_zeros(gradient)}", fontsize=9)
+        rms = root_mean_square(gradient)
+        axis.set_title(f"{_short(name)}\nrms {rms:.2g}, {_zeros(gradient)}", fontsize=9)
     figure.suptitle("Gradient of each parameter")
-    figure.supxlabel("size of the entries", fontsize="medium")
-    figure.supylabel("how many", fontsize="medium")
+    _label(figure, "absolute value of the entries")
     return figure
 
 
 def _check_samples(who: str, x: Array) -> None:
     if not isinstance(x, np.ndarray) or x.ndim == 0 or x.size == 0:
-        came = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise InputError(f"{who} expects x to be an array of one sample or more, got {came}")
+        got = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise InputError(f"{who} expects x to be an array of one sample or more, got {got}")
 
 
-def _sheet(images: Array) -> Array:
-    """Images (N, H, W) on one sheet, about as wide as high, with nan between them."""
+def _image_grid(images: Array) -> Array:
+    """Images (N, H, W) in a grid, about as wide as high, with a line of nan between them."""
     n, h, w = images.shape
     columns = math.ceil(math.sqrt(n * h / w))
     rows = math.ceil(n / columns)
-    sheet = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
-    for place, image in enumerate(images):
-        top, left = place // columns * (h + 1), place % columns * (w + 1)
-        sheet[top : top + h, left : left + w] = image
-    return sheet
+    grid = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1), np.nan)
+    for index, image in enumerate(images):
+        top, left = index // columns * (h + 1), index % columns * (w + 1)
+        grid[top : top + h, left : left + w] = image
+    return grid
 
 
 def _edges(values: Array) -> Array:
-    """Where the bars of a histogram of finite values begin and end."""
+    """The bin edges of a histogram of finite values."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     largest = max(abs(low), abs(high))
-    # Values that are all but one number would leave no room for bars between them.
-    room = max(0.5, 1e-3 * largest) if high - low <= 1e-9 * largest else 0.0
-    return np.linspace(low - room, high + room, BINS + 1)
+    # Equal values, or nearly equal ones, have no range to divide into bins.
+    margin = max(0.5, 1e-3 * largest) if high - low <= 1e-9 * largest else 0.0
+    return np.linspace(low - margin, high + margin, BINS + 1)
 
 
 def _histogram(axis: Axes, values: Array, edges: Array) -> None:
     counts, _ = np.histogram(values, edges)
     axis.set_yscale("log")
-    # From half on, so that a bar of one can be seen.
+    # The axis begins at 0.5, so that a bar of height 1 can be seen.
     axis.stairs(counts, edges, baseline=0.5, fill=True, color=BLUE)
     axis.set_ylim(0.5, max(20.0, 2.0 * counts.max()))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -188,12 +188,9 @@ def _zeros(values: Array) -> str:
     return f"{np.mean(values == 0):.1%} zeros" + (f", {lost:,} not finite" if lost else "")
 
 
-def _rms(values: Array) -> float:
-    """The root mean square; the largest is taken out first, so that no square overflows."""
-    largest = float(abs(values).max())
-    if largest in (0.0, math.inf) or math.isnan(largest):
-        return largest
-    return largest * math.sqrt(np.mean((values / largest) ** 2))
+def _label(figure: Figure, values: str) -> None:
+    figure.supxlabel(values, fontsize="medium")
+    figure.supylabel("count", fontsize="medium")
 
 
 def _short(text: str, limit: int = 40) -> str:
