@@ -38,6 +38,7 @@ from tinynet.plots.style import BLUE, GREY, VERMILION
 
 HELD_OUT = 0.1  # of the text, its end, for validation
 RARE = 20  # a character that occurs less often is replaced
+SAMPLE = 200  # characters of a sample
 TEMPERATURE = 0.8  # of the samples: below 1, probable characters become more probable
 
 
@@ -123,12 +124,12 @@ class Writer(Callback):
         """Prints a sample after every tenth of the steps."""
         if trainer.step % self.every == 0:
             print(f"\nafter {trainer.step} steps, loss {trainer.history.steps['loss'][-1]:.3f}:")
-            print("    | " + self.sample(trainer, 200).replace("\n", "\n    | "))
+            print("    | " + self.sample(trainer).replace("\n", "\n    | "))
 
-    def sample(self, trainer: Trainer, length: int) -> str:
-        """The start and `length` characters, each drawn from the predicted probabilities."""
+    def sample(self, trainer: Trainer) -> str:
+        """The start and then characters that are drawn from the predicted probabilities."""
         tokens = encode(self.characters, self.options.start).tolist()
-        for _ in range(length):
+        for _ in range(SAMPLE):
             context = np.array([tokens[-self.options.context :]])
             logits = trainer.predict(context)[0, -1].astype(np.float64)
             tokens.append(self.rng.choice(logits.size, p=softmax(logits / TEMPERATURE)))

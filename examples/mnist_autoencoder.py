@@ -104,7 +104,8 @@ def draw_reconstructions(images: Array, reconstructed: Array) -> Figure:
 def draw_codes(codes: Array, labels: Array) -> Figure:
     """The codes of the test images as points, coloured by their label."""
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-    points = axis.scatter(*codes.T, c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=4)
+    x, y = codes.T
+    points = axis.scatter(x, y, c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=4)
     for digit in np.unique(labels):
         # Ten colours are too many for some eyes: each digit is also written at its median code.
         x, y = np.median(codes[labels == digit], axis=0)

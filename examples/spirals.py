@@ -133,7 +133,7 @@ def strip(boundary: Boundary, points: Array, labels: Array) -> Figure:
     """Up to eight of the records, evenly chosen from the first to the last."""
     count = min(PANELS, len(boundary.records))
     chosen = np.linspace(0, len(boundary.records) - 1, count).round().astype(int)
-    figure, axes = panels(count, columns=4, size=(2.75, 2.95))
+    figure, axes = panels(count, columns=4, size=(2.2, 2.4))
     for axis, index in zip(axes, chosen, strict=True):
         epoch, probabilities = boundary.records[index]
         draw(axis, probabilities, points, labels)

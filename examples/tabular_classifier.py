@@ -73,7 +73,8 @@ def print_confusion(counts: Array, classes: list[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads, trains, tests, saves, loads and predicts."""
     parser = TableParser("Train a network to predict the class of a row.", target="species")
-    parser.add_argument("--predict", help='one row, such as "island=Biscoe,bill_length_mm=50"')
+    text = 'one row, such as "island=Biscoe,bill_length_mm=50" (default: none)'
+    parser.add_argument("--predict", help=text)
     options = parser.parse_args(arguments)
     table = read_table(options.csv, options.target)
     names, labels = np.unique(table[options.target].astype(str), return_inverse=True)

@@ -24,11 +24,7 @@ CONTRACT = "tests/test_contract.py"
 TESTS = {
     "tinynet/functional.py": ["tests/test_functional.py", CONTRACT],
     "tinynet/layers/dense.py": ["tests/layers/test_dense.py", CONTRACT],
-    "tinynet/layers/activation.py": [
-        "tests/layers/test_rectifier.py",
-        "tests/layers/test_activation.py",
-        CONTRACT,
-    ],
+    "tinynet/layers/activation.py": ["tests/layers/test_activation.py", CONTRACT],
     "tinynet/layers/softmax.py": ["tests/layers/test_softmax.py", CONTRACT],
     "tinynet/layers/dropout.py": ["tests/layers/test_dropout.py", CONTRACT],
     "tinynet/layers/reshape.py": ["tests/layers/test_reshape.py", CONTRACT],

@@ -5,6 +5,7 @@ Writes the list into docs/README.md, where tests/test_public_names.py expects it
 
 import importlib
 import inspect
+from enum import EnumType
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def listing() -> str:
 
 def signature(name: str, value: Any) -> str:
     """A name with its arguments and their defaults, without types."""
+    if isinstance(value, EnumType):
+        return name
     try:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):  # a module, or an exception without a constructor of its own

@@ -201,7 +201,7 @@ def test_float32_results_of_a_layer_are_close_to_those_in_float64(case: Case) ->
 def test_layer_computes_the_same_for_any_memory_layout(case: Case) -> None:
     x = draw(case, np.float32)
     expected = run(case.make(), case, x)
-    tolerance = 10 * np.finfo(np.float32).eps
+    tolerance = float(10 * np.finfo(np.float32).eps)
     for name, laid_out in memory_layouts(x).items():
         result = run(case.make(), case, laid_out)
         for got, array in zip(result.arrays, expected.arrays, strict=True):

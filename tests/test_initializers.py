@@ -120,5 +120,5 @@ def test_normal_refuses_a_negative_or_infinite_standard_deviation() -> None:
 
 
 def test_initializers_that_take_a_number_show_it_in_their_name() -> None:
-    names = [init.__name__ for init in (normal(0.02), constant(1))]  # type: ignore[attr-defined]  # functions
+    names = [init.__name__ for init in (normal(0.02), constant(1))]
     assert names == ["normal(0.02)", "constant(1)"]

@@ -116,7 +116,12 @@ class TestImproves:
         assert improvements(monitor, [5.0]) == [True]
 
 
-class TestRefusals:
+def test_repr_of_a_monitor_is_its_constructor_call() -> None:
+    monitor = Monitor("loss", min_delta=0.5)
+    assert repr(monitor) == "Monitor('loss', higher_is_better=False, min_delta=0.5)"
+
+
+class TestErrors:
     @pytest.mark.parametrize("metric", [None, 1, ["loss"], Monitor])
     def test_monitor_rejects_a_metric_that_is_not_a_name(self, metric: Any) -> None:
         assert said(Monitor, metric) == f"Monitor expects the name of a metric, got {metric!r}"

@@ -2,11 +2,13 @@
 
     raw uint8 images -> model.forward -> loss.forward -> loss.backward -> model.backward -> SGD.step
 
-`layer` says what a layer is, `layers` has them, `losses` and `optimizers` train them, `gradcheck`
-doubts them, and `datasets` brings MNIST.
+What a training step runs through is imported here: layers, losses and optimizers. What stands
+beside it, such as the trainer, the gradient check and the datasets, is imported on first use.
 """
 
-from tinynet import datasets
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tinynet.errors import (
     AnomalyError,
     CheckpointError,
@@ -18,8 +20,6 @@ from tinynet.errors import (
     ShapeError,
 )
 from tinynet.functional import softmax
-from tinynet.gradcheck import check_gradients
-from tinynet.health import detect_anomaly, preflight
 from tinynet.layer import Layer
 from tinynet.layers import (
     ELU,
@@ -74,9 +74,14 @@ from tinynet.losses import (
 )
 from tinynet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from tinynet.parameter import Array, Parameter
-from tinynet.training.history import History
-from tinynet.training.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
-from tinynet.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from tinynet import datasets
+    from tinynet.gradcheck import check_gradients
+    from tinynet.health import detect_anomaly, preflight
+    from tinynet.training.history import History
+    from tinynet.training.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
+    from tinynet.training.trainer import Trainer
 
 __version__ = "0.1.0"
 
@@ -157,3 +162,26 @@ __all__ = [
     "preflight",
     "softmax",
 ]
+
+_LAZY = {
+    "check_gradients": "tinynet.gradcheck",
+    "detect_anomaly": "tinynet.health",
+    "preflight": "tinynet.health",
+    "History": "tinynet.training.history",
+    "Accuracy": "tinynet.training.metrics",
+    "ConfusionMatrix": "tinynet.training.metrics",
+    "PrecisionRecallF1": "tinynet.training.metrics",
+    "TopKAccuracy": "tinynet.training.metrics",
+    "Trainer": "tinynet.training.trainer",
+}
+
+
+if not TYPE_CHECKING:  # else a type checker would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name == "datasets":
+            return import_module("tinynet.datasets")
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value

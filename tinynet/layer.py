@@ -23,9 +23,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from pathlib import Path
 from types import EllipsisType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -35,6 +34,9 @@ from tinynet.parameter import Array, Parameter
 from tinynet.saving.state import State, check_arrays, load_arrays
 from tinynet.signature import attributes_text, constructor_call
 from tinynet.validation import check_shape, for_batch, whole_number
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Layer(ABC):

@@ -1,19 +1,19 @@
-"""Which wrong gradients do gradient checks see? python tests/benchmarks/gradient_checkers.py
+"""Wrong gradients that gradient checks find: python tests/benchmarks/gradient_checkers.py
 
-With --cost it tells instead how long ours takes as layers grow.
+With --cost it prints the time of check_gradients for layers of growing size.
 
-Ours against the rules of three frameworks, written anew from their sources for float64 and their
-default settings; none of the frameworks is needed:
+Compares check_gradients with the rules of three frameworks, rewritten from their sources for
+float64 with their default settings; none of the frameworks is needed:
 
 - torch slow, torch fast: torch.autograd.gradcheck of PyTorch 2 (`_slow_gradcheck`,
   `_fast_gradcheck`, `_adjusted_atol`), eps 1e-6, atol 1e-5, rtol 1e-3. The fast mode draws its
-  vectors from a generator of its own that always starts at the same seed; here they are drawn anew.
+  vectors from a generator with a fixed seed; here they are drawn anew.
 - chainer: chainer.gradient_check.check_backward of Chainer 7, eps 1e-3, atol 1e-5, rtol 1e-4, with
   a normal upstream gradient, which it leaves to the caller.
 - jax: jax.test_util.check_vjp, eps 1e-4, atol and rtol 1e-5, with its vectors drawn anew, too.
 
-Each draw has its own layer, batch of 4 (of 8 for BatchNorm) and wrong entry. The first column says
-how many draws of the right layer a rule lets through.
+Each draw has its own layer, batch of 4 (of 8 for BatchNorm) and wrong entry. The first two rows are
+right layers, which a rule should not catch.
 """
 
 import argparse
@@ -41,7 +41,7 @@ Rng = np.random.Generator
 
 
 class Slightly(Layer):
-    """A layer whose gradients pass through `change` on their way out."""
+    """A layer whose gradients are changed by the function `change`."""
 
     def __init__(self, right: Layer, change: Callable[[list[Array]], None]) -> None:
         self.right, self.change = right, change
@@ -83,11 +83,11 @@ class BatchNorm(Layer):
         return dx
 
 
-# The rules: (layer in float64, x, rng) -> whether the gradients are taken for right
+# The rules: (layer in float64, x, rng) -> whether the gradients pass
 
 
 class Run:
-    """The layer's tensors, x first, with outputs and gradients as the rules ask for them."""
+    """The layer's tensors, x first, with the outputs and gradients that the rules need."""
 
     def __init__(self, layer: Layer, x: Array) -> None:
         self.layer = layer.astype(np.float64)
@@ -95,7 +95,7 @@ class Run:
         self.tensors = [self.x, *(p.value for p in self.layer.parameters())]
 
     def outputs(self) -> Array:
-        """A copy of y where the tensors are now."""
+        """A copy of y for the present tensors."""
         return np.array(self.layer(self.x))
 
     def gradients(self, dy: Array) -> list[Array]:
@@ -104,8 +104,8 @@ class Run:
         dx = self.layer.backward(dy)
         return [dx, *(p.grad for p in self.layer.parameters() if p.grad is not None)]
 
-    def moved(self, steps: list[Array]) -> Array:
-        """A copy of y with all tensors moved, which stand again where they stood afterwards."""
+    def perturbed(self, steps: list[Array]) -> Array:
+        """A copy of y for tensors changed by these steps; restores the tensors."""
         before = [tensor.copy() for tensor in self.tensors]
         for tensor, step in zip(self.tensors, steps, strict=True):
             tensor += step
@@ -115,7 +115,7 @@ class Run:
         return y
 
 
-def ours(layer: Layer, x: Array, rng: Rng) -> bool:
+def tinynet(layer: Layer, x: Array, rng: Rng) -> bool:
     """check_gradients with its defaults."""
     try:
         check_gradients(layer, x, rng=rng)
@@ -128,7 +128,7 @@ def torch_slow(layer: Layer, x: Array, _rng: Rng) -> bool:
     """Every entry of the Jacobian: |a - n| <= 1e-5 + 1e-3 |n|."""
     run, eps, rows = Run(layer, x), 1e-6, 2000
     y = run.outputs()
-    for place, tensor in enumerate(run.tensors):
+    for position, tensor in enumerate(run.tensors):
         flat = tensor.reshape(-1)
         for start in range(0, flat.size, rows):  # a Jacobian may be too large to hold at once
             stop = min(start + rows, flat.size)
@@ -144,7 +144,7 @@ def torch_slow(layer: Layer, x: Array, _rng: Rng) -> bool:
             for output in range(y.size):
                 dy = np.zeros(y.size)
                 dy[output] = 1
-                gradient = run.gradients(dy.reshape(y.shape))[place]
+                gradient = run.gradients(dy.reshape(y.shape))[position]
                 analytic[:, output] = gradient.ravel()[start:stop]
             if not (np.abs(analytic - numeric) <= 1e-5 + 1e-3 * np.abs(numeric)).all():
                 return False
@@ -152,19 +152,19 @@ def torch_slow(layer: Layer, x: Array, _rng: Rng) -> bool:
 
 
 def torch_fast(layer: Layer, x: Array, rng: Rng) -> bool:
-    """One random product for each tensor, of vectors that are nowhere negative."""
+    """One random product for each tensor, of nonnegative vectors."""
     run, eps = Run(layer, x), 1e-6
     units = [rng.random(tensor.shape) for tensor in run.tensors]
     units = [unit / np.linalg.norm(unit) for unit in units]
     v = rng.random(run.outputs().shape)
     v /= np.linalg.norm(v)
     gradients = run.gradients(v)
-    for place, unit in enumerate(units):
+    for position, unit in enumerate(units):
         steps = [np.zeros_like(tensor) for tensor in run.tensors]
-        steps[place] = eps * unit
-        high, low = run.moved(steps), run.moved([-step for step in steps])
+        steps[position] = eps * unit
+        high, low = run.perturbed(steps), run.perturbed([-step for step in steps])
         numeric = float(np.sum(v * (high - low))) / (2 * eps)
-        analytic = float(np.sum(gradients[place] * unit))
+        analytic = float(np.sum(gradients[position] * unit))
         atol = 1e-5 * float(unit.sum()) * float(v.sum())
         if not abs(analytic - numeric) <= atol + 1e-3 * abs(numeric):
             return False
@@ -179,7 +179,7 @@ def chainer(layer: Layer, x: Array, rng: Rng) -> bool:
     square = sum(float(np.sum(z**2)) for z in normal)
     direction = [np.copysign(np.sqrt(0.99 * z**2 / square + 0.01 / size), z) for z in normal]
     dy = rng.standard_normal(run.outputs().shape)
-    high, low = (run.moved([sign * eps * d for d in direction]) for sign in (1, -1))
+    high, low = (run.perturbed([sign * eps * d for d in direction]) for sign in (1, -1))
     numeric = float(np.sum(dy * (high - low))) / (2 * eps)
     terms = zip(run.gradients(dy), direction, strict=True)
     analytic = sum(float(np.sum(gradient * d)) for gradient, d in terms)
@@ -187,11 +187,11 @@ def chainer(layer: Layer, x: Array, rng: Rng) -> bool:
 
 
 def jax(layer: Layer, x: Array, rng: Rng) -> bool:
-    """One random direction of all tensors together, as long as it comes."""
+    """One random direction of all tensors together, not normalized."""
     run, eps = Run(layer, x), 1e-4
     tangent = [rng.standard_normal(tensor.shape) for tensor in run.tensors]
     dy = rng.standard_normal(run.outputs().shape)
-    high, low = (run.moved([sign * eps * t for t in tangent]) for sign in (1, -1))
+    high, low = (run.perturbed([sign * eps * t for t in tangent]) for sign in (1, -1))
     expected = float(np.sum(dy * (high - low))) * 0.5 / eps
     terms = zip(run.gradients(dy), tangent, strict=True)
     product = sum(float(np.sum(gradient * t)) for gradient, t in terms)
@@ -199,7 +199,7 @@ def jax(layer: Layer, x: Array, rng: Rng) -> bool:
 
 
 RULES = {
-    "ours": ours,
+    "tinynet": tinynet,
     "torch slow": torch_slow,
     "torch fast": torch_fast,
     "chainer": chainer,
@@ -268,7 +268,7 @@ def two_layers(hidden: int, rng: Rng) -> Sequential:
 
 
 def cost() -> None:
-    """Prints what a check takes for batch 8; the median of five."""
+    """Prints the time of a check for a batch of 8, the median of five."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 28, 28), np.uint8)
     cases: list[tuple[str, Layer, Array]] = [
@@ -281,7 +281,7 @@ def cost() -> None:
         ("784-128-10 on bytes", two_layers(128, rng), images),
         ("784-1024-10 on bytes", two_layers(1024, rng), images),
     ]
-    print(f"{'batch 8':22}{'entries':>10}{'looked at':>11}{'seconds':>9}")
+    print(f"{'batch 8':22}{'entries':>10}{'checked':>11}{'seconds':>9}")
     for name, layer, x in cases:
         times = []
         for _ in range(5):
@@ -294,11 +294,13 @@ def cost() -> None:
 
 
 def main() -> None:
-    """Prints the share of draws in which each rule finds something wrong."""
+    """Prints the share of draws that each rule catches."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--draws", type=int, default=100, help="draws of each bug (100)")
     parser.add_argument("--large", type=int, default=20, help="draws of 200 x 200 (20)")
-    parser.add_argument("--cost", action="store_true", help="time ours on larger and larger layers")
+    parser.add_argument(
+        "--cost", action="store_true", help="time check_gradients on growing layers"
+    )
     arguments = parser.parse_args()
     if arguments.cost:
         cost()

@@ -1,7 +1,7 @@
-"""The default example against a script in plain NumPy: python tests/benchmarks/plain_numpy.py.
+"""The main example against a plain NumPy script: python tests/benchmarks/plain_numpy.py.
 
-The script is what tinynet grew from: float64, all 60,000 images in every step, 500 steps. Both are
-timed in turns, training only, so that a machine that slows down slows both.
+The script is the one that tinynet grew from: float64, all 60,000 images in each of 500 steps. Parts
+of both runs alternate, training only, so that other load on the machine affects both alike.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import io
 import runpy
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ TURNS = 5
 
 
 class PlainScript:
-    """784-10-10 with ReLU and softmax, samples in columns, one bias gradient per unit."""
+    """784-10-10 with ReLU and softmax, batch-last, with one bias gradient per unit."""
 
     def __init__(self, train: Digits) -> None:
         rng = np.random.default_rng(0)
@@ -53,7 +54,7 @@ class PlainScript:
 
 def main() -> None:
     path = Path(__file__).parents[2] / "examples" / "mnist_two_layer.py"
-    sys.path.insert(0, str(path.parent))  # it imports what stands beside it
+    sys.path.insert(0, str(path.parent))  # it imports modules of its folder
     example = SimpleNamespace(**runpy.run_path(str(path)))
     train, test = load_mnist()
     script = PlainScript(train)
@@ -63,13 +64,11 @@ def main() -> None:
         for _ in range(STEPS // TURNS):
             script.step()
         script_times.append((time.perf_counter() - started) * TURNS)
-        rng = np.random.default_rng(turn)
-        recipe = example.RECIPES["momentum"]
-        network = example.build_network(10, recipe, rng)
-        trainer = example.build_trainer(network, len(train.images), recipe, turn)
+        options = example.parse(["--seed", f"{turn}", "--output", tempfile.gettempdir()])
+        network = example.build_network(options.hidden, np.random.default_rng(turn))
         started = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            example.train_network(trainer, train, test, recipe)
+            trainer = example.train_network(network, train, test, options)
         tinynet_times.append(time.perf_counter() - started)
         accuracies.append(trainer.history.last["validation_accuracy"])
     ratios = [own / theirs for own, theirs in zip(tinynet_times, script_times, strict=True)]

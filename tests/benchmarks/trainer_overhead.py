@@ -1,9 +1,9 @@
-"""Trainer.fit against a loop written by hand: python tests/benchmarks/trainer_overhead.py.
+"""The time of Trainer.fit against a handwritten loop: python tests/benchmarks/trainer_overhead.py.
 
-784-128-10, batch 64, SGD with momentum, the same batches in the same order. Both run for the same
-number of steps, in turns and in changing order, so that a machine that slows down slows both. The
-progress bar is on: run it in a terminal, or as `script -qc "python ..." /dev/null`. The loop by
-hand keeps its losses in a list, as people do.
+784-128-10, batch 64, SGD with momentum, the same batches in the same order. Both run the same
+number of steps, in turns and in alternating order, so that a machine that slows down slows both.
+The progress bar is on: run it in a terminal, or as `script -qc "python ..." /dev/null`. The
+handwritten loop keeps its losses in a list, as is usual.
 """
 
 import math
@@ -65,8 +65,8 @@ def main() -> None:
             model = way(train)
             times[way.__name__].append((time.perf_counter() - started) / steps * 1e6)
             weights.append([parameter.value for parameter in model.parameters()])
-        assert all(map(np.array_equal, *weights))  # the same work, to the last bit
-    hand, trainer = (taken[1:] for taken in times.values())  # the first turn warms up
+        assert all(map(np.array_equal, *weights))  # equal bits
+    hand, trainer = (measured[1:] for measured in times.values())  # the first turn warms up
     ratios = sorted(b / a for a, b in zip(hand, trainer, strict=True))
     print(
         f"by hand {statistics.median(hand):.0f} µs, Trainer {statistics.median(trainer):.0f} µs "

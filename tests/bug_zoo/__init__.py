@@ -1,4 +1,4 @@
-"""Wrong layers and losses, as students really write them, and right ones that look suspicious."""
+"""Wrong layers and losses as students write them, and right ones that look suspicious."""
 
 from bug_zoo import activations, keeping, losses, norms, products, starts
 from bug_zoo.specimen import ZOO, Specimen

@@ -1,4 +1,4 @@
-"""Bugs of activations, softmax, dropout and pooling: slopes, masks, what is taken for what."""
+"""Bugs of activations, softmax, dropout and pooling: slopes, masks, confused variables."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ class ReluIgnoresUpstream(ReLU):
 
 @bug(Cause.NONLINEAR, ROWS)
 class ReluMasksUpstream(ReLU):
-    """The mask of dy, where that of x is meant."""
+    """The mask of dy in place of that of x."""
 
     def backward(self, dy: Array) -> Any:
         return dy * (dy > 0)
@@ -175,7 +175,7 @@ class DropoutOutOfNowhere(Dropout):
 
 @bug(Cause.MASK, normal(4, 6))
 class PoolToBoth(MaxPool):
-    """Every entry gets what only the larger one should."""
+    """Every entry gets the gradient of the larger one."""
 
     def backward(self, dy: Array) -> Any:
         return np.repeat(dy, 2, axis=1)
@@ -190,12 +190,12 @@ class PoolToTheSmaller(MaxPool):
 
 @bug(Cause.LAST_BRANCH, normal(5, 7))
 class PoolAssigned(SlidingMax):
-    """= where += belongs: one entry may be the largest of several windows."""
+    """= in place of +=: one entry may be the largest of several windows."""
 
     def backward(self, dy: Array) -> Any:
         dx = np.zeros(self.shape)
         for n, t in np.ndindex(*dy.shape):
-            dx[n, t + self.place[n, t]] = dy[n, t]
+            dx[n, t + self.index[n, t]] = dy[n, t]
         return dx
 
 

@@ -1,4 +1,4 @@
-"""Bugs of what is kept, written over, added to, or counted once: the ones that come and go."""
+"""Bugs of caches, shared arrays, accumulated gradients and branches: many show only sometimes."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ class BatchKeptForEachSize(Linear):
 
 @bug(Cause.STALE, ROWS)
 class TransposeMadeOnce(Linear):
-    """A copy of the weight from the start, which training leaves behind."""
+    """A copy of the initial weight, which is stale after a training step."""
 
     transposed: Array | None = None
 
@@ -147,26 +147,26 @@ class StepTakenInBackward(Linear):
 
 @bug(Cause.REUSED, ROWS)
 class OutputBuffer(Tanh):
-    room: Array | None = None
+    buffer: Array | None = None
 
     def forward(self, x: Array) -> Array:
-        if self.room is None or self.room.shape != x.shape:
-            self.room = np.empty_like(x)
+        if self.buffer is None or self.buffer.shape != x.shape:
+            self.buffer = np.empty_like(x)
         self.y = np.tanh(x)
-        self.room[...] = self.y
-        return self.room
+        self.buffer[...] = self.y
+        return self.buffer
 
 
 @bug(Cause.REUSED, ROWS)
 class GradientBuffer(Linear):
     def __init__(self) -> None:
         super().__init__()
-        self.room = np.zeros((4, 3))
+        self.buffer = np.zeros((4, 3))
 
     def backward(self, dy: Array) -> Any:
         dx = super().backward(dy)
-        self.room[...] = self.x.T @ dy
-        self.weight.grad = self.room
+        self.buffer[...] = self.x.T @ dy
+        self.weight.grad = self.buffer
         return dx
 
 
@@ -204,7 +204,7 @@ class SigmoidOfHugeNumbers(Tanh):
 
 @bug(Cause.LAST_BRANCH, labels(6, 5))
 class RowsAssigned(Embedding):
-    """+= with repeated ids keeps the last only."""
+    """+= with repeated ids counts only the last."""
 
     def backward(self, dy: Array) -> Any:
         self.table.grad = np.zeros_like(self.table.value)

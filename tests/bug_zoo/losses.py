@@ -1,4 +1,4 @@
-"""Bugs of losses: the mean, the target term, the sign, and what is kept."""
+"""Bugs of losses: the mean, the target term, the sign, and reused arrays."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bugs of normalization: the mean and the deviation depend on x, too."""
+"""Bugs of normalization, where the mean and the deviation depend on x, too."""
 
 from typing import Any
 

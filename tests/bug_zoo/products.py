@@ -38,7 +38,7 @@ class BiasNotSummed(Linear):
 
 @bug(Cause.WRONG_AXES, SQUARE)
 class BiasSumsUnits(SquareLinear):
-    """With as many samples as units nothing complains."""
+    """With as many samples as units the shape is right."""
 
     def backward(self, dy: Array) -> Any:
         dx = super().backward(dy)
@@ -201,7 +201,7 @@ class FilterFlipped(Convolution):
 
 @bug(Cause.LAST_BRANCH, LONG)
 class OverlapAssigned(Convolution):
-    """= where += belongs: windows overlap."""
+    """= in place of +=: windows overlap."""
 
     def backward(self, dy: Array) -> Any:
         super().backward(dy)
@@ -221,7 +221,7 @@ class LastStepOnly(OverTime):
 
 @bug(Cause.LAST_BRANCH, normal(4, 5, 3))
 class AssignedInTheLoop(OverTime):
-    """The gradient of the last sample, each replacing the one before."""
+    """The gradient of the last sample: each one replaces that before."""
 
     def backward(self, dy: Array) -> Any:
         dx = super().backward(dy)

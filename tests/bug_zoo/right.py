@@ -1,4 +1,4 @@
-"""Right layers in plain NumPy, one of each kind: each bug of the zoo changes a line of one."""
+"""Right layers in plain NumPy, one of each kind: a specimen of the zoo changes a line of one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ class Linear(Layer):
 
 
 class SquareLinear(Linear):
-    """As many units as inputs: nothing but the numbers tells a transpose."""
+    """As many units as inputs: only the values show a transpose."""
 
     def __init__(self) -> None:
         super().__init__(4, 4)
@@ -115,7 +115,7 @@ class LogSoftmax(Layer):
 
 
 class Dropout(Layer):
-    """Inverted dropout: what is kept is divided by the share that is kept."""
+    """Inverted dropout: kept entries are divided by the probability to keep one."""
 
     keep = 0.6
 
@@ -156,7 +156,7 @@ class Norm(Layer):
 
 
 class BatchNorm(Norm):
-    """With running averages, which backward has nothing to do with."""
+    """With running averages, which backward does not use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,13 +224,13 @@ class SlidingMax(Layer):
 
     def forward(self, x: Array) -> Array:
         windows = np.stack([x[:, k : x.shape[1] - 2 + k] for k in range(3)], axis=2)
-        self.shape, self.place = x.shape, windows.argmax(axis=2)
+        self.shape, self.index = x.shape, windows.argmax(axis=2)
         return np.asarray(windows.max(axis=2))
 
     def backward(self, dy: Array) -> Any:
         dx = np.zeros(self.shape)
         for n, t in np.ndindex(*dy.shape):
-            dx[n, t + self.place[n, t]] += dy[n, t]
+            dx[n, t + self.index[n, t]] += dy[n, t]
         return dx
 
 

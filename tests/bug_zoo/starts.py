@@ -1,4 +1,4 @@
-"""Bugs that hide where parameters start, and factors that only look constant."""
+"""Bugs that initial parameters hide, and factors that only look constant."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ROWS, WIDE = normal(5, 4), normal(7, 5)
 
 
 class FreshNorm(Norm):
-    """With gains of 1 and shifts of 0, as a new layer has them."""
+    """With gains of 1 and shifts of 0, as in a new layer."""
 
     def __init__(self) -> None:
         self.gamma, self.beta = Parameter(np.ones(5)), Parameter(np.zeros(5))
@@ -39,7 +39,7 @@ class FreshGainLeftOut(Gain):
 
 @bug(Cause.OWN_SLOPE, ROWS)
 class ReZeroStraightOnly(Layer):
-    """y = x + a tanh(x), with a of 0 at the start."""
+    """y = x + a tanh(x), with an initial a of 0."""
 
     def __init__(self) -> None:
         self.a = Parameter(np.zeros(1))

@@ -1,22 +1,24 @@
-"""Each bug is caught and named; what is right is let through, however it looks."""
+"""Each specimen is caught and its cause named; right layers pass, even suspicious ones."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
 
+import tinynet
 from bug_zoo import ZOO, Specimen, right
 from bug_zoo.right import Function
-from bug_zoo.specimen import Draw, labels, normal
+from bug_zoo.specimen import Draw, broken_rule, labels, normal
 from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
 from tinynet.gradcheck import Cause
 
 every_bug = pytest.mark.parametrize("bug", ZOO.values(), ids=ZOO)
 
-# Causes that the numbers do not tell: the check says that it does not know.
+# No simple change of the right values gives these: the check names no cause.
 UNKNOWN = {"LastStepOfTheRecurrence", "RecurrenceWithoutTranspose"}
 
 
@@ -28,36 +30,39 @@ def caught(bug: Specimen, seed: int) -> GradientCheckError | None:
     return None
 
 
-def test_there_are_many() -> None:
-    assert len(ZOO) >= 60
+def test_the_zoo_has_all_its_specimens() -> None:
+    assert len(ZOO) == 114
 
 
 @every_bug
-def test_is_caught_and_its_cause_named(bug: Specimen) -> None:
-    for seed in range(3):
-        error = caught(bug, seed)
-        if error is None:
-            continue  # a draw in which the bug makes no difference
-        expected = None if type(bug.make()).__name__ in UNKNOWN else bug.cause
-        assert error.cause is expected, f"{error}"
-        if error.cause:
-            assert re.search(rf"\n(Likely c|C)ause: {re.escape(error.cause)}; ", str(error))
-        else:
-            assert "\nCause unknown.\n" in str(error)
-        return
-    pytest.fail("not caught in three draws")
-
-
-@every_bug
-def test_is_reproduced_by_the_snippet(bug: Specimen) -> None:
+def test_a_specimen_is_caught_its_cause_named_and_its_snippet_breaks_the_same_rule(
+    bug: Specimen,
+) -> None:
     error = caught(bug, 0)
     assert error is not None
+    check_cause(error, None if type(bug.make()).__name__ in UNKNOWN else bug.cause)
+    check_snippet(error)
+
+
+def check_cause(error: GradientCheckError, expected: Cause | None) -> None:
+    assert error.cause is expected, f"{error}"
+    if error.cause:
+        assert re.search(rf"\n(Likely c|C)ause: {re.escape(error.cause)}; ", str(error))
+    else:
+        assert "\nCause unknown.\n" in str(error)
+
+
+def check_snippet(error: GradientCheckError) -> None:
     assert error.snippet.splitlines()[-1].startswith("check_gradients(")
-    names = {cls.__name__: cls for cls in all_layers(Layer)}
-    with pytest.raises(GradientCheckError) as again:
+    found: list[GradientCheckError | None] = []
+    record = mock.Mock(side_effect=lambda *args, **kw: found.append(broken_rule(*args, **kw)))
+    with mock.patch.object(tinynet, "check_gradients", record):
+        names = {cls.__name__: cls for cls in all_layers(Layer)}
         exec(compile(error.snippet, "the snippet", "exec"), names)
-    assert again.value.verdict is error.verdict
-    assert again.value.parameter == error.parameter
+    (again,) = found
+    assert again is not None
+    assert again.verdict is error.verdict
+    assert again.parameter == error.parameter
 
 
 def all_layers(base: Any) -> set[type[Layer]]:
@@ -67,7 +72,7 @@ def all_layers(base: Any) -> set[type[Layer]]:
 
 @pytest.mark.sweep
 @every_bug
-def test_no_wrong_cause_is_certain(bug: Specimen) -> None:
+def test_no_wrong_cause_is_certain_in_twenty_draws(bug: Specimen) -> None:
     errors = [caught(bug, seed) for seed in range(20)]
     found = [error for error in errors if error is not None]
     assert len(found) >= 18
@@ -87,7 +92,7 @@ class DropoutOfTheGlobalGenerator(right.Dropout):
 
 
 class Softplus(Layer):
-    """log(1 + exp(x)) as it stands in books: where exp(x) is small, 1 + exp(x) loses it."""
+    """log(1 + exp(x)) as in textbooks: where exp(x) is small, 1 + exp(x) loses its digits."""
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -98,7 +103,7 @@ class Softplus(Layer):
 
 
 class MeanOfBatch(Layer):
-    """A weight that all samples share, in numbers of very different size."""
+    """A weight with entries of very different size."""
 
     def __init__(self) -> None:
         self.w = Parameter([1e-6, 1.0, 1e6])
@@ -204,15 +209,26 @@ RIGHT = {
 }
 
 
+def check_right(case: Right, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = () if case.targets is None else (case.targets(rng),)
+    check_gradients(case.make(), case.x(rng), *targets, rng=seed)
+
+
 @pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT)
-def test_what_is_right_is_let_through(case: Right) -> None:
+def test_a_right_layer_passes(case: Right) -> None:
+    for seed in range(2):
+        check_right(case, seed)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", RIGHT.values(), ids=RIGHT)
+def test_a_right_layer_passes_in_ten_draws(case: Right) -> None:
     for seed in range(10):
-        rng = np.random.default_rng(seed)
-        targets = () if case.targets is None else (case.targets(rng),)
-        check_gradients(case.make(), case.x(rng), *targets, rng=seed)
+        check_right(case, seed)
 
 
-def test_the_page_of_puzzles_lists_the_whole_zoo() -> None:
+def test_the_page_of_puzzles_lists_every_specimen_by_its_cause() -> None:
     page = (Path(__file__).parents[2] / "docs" / "broken_gradients.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| (.+?) \| .+? \| (.+?) \|$", page, re.MULTILINE))
     for cause in Cause:

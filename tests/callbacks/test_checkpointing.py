@@ -142,12 +142,12 @@ class TestBest:
     def test_best_file_is_the_epoch_with_the_best_metric(
         self, tmp_path: Path, best: Any, metric: str, higher: bool
     ) -> None:
-        trainer = fit(tmp_path, 12, best=best)
+        trainer = fit(tmp_path, 8, best=best)
         epochs = best_epochs(trainer, metric, higher=higher)
-        assert len(epochs) < 12
+        assert len(epochs) < 8
         found = make_trainer(5).restore(tmp_path / "best.npz")
         assert found.epoch == epochs[-1]
-        assert steps(tmp_path) == [40, 44, 48]
+        assert steps(tmp_path) == [24, 28, 32]
 
     def test_best_file_is_not_written_by_default(self, tmp_path: Path) -> None:
         fit(tmp_path, 1)

@@ -186,6 +186,18 @@ class TestResume:
         again.fit(X, Y, callbacks=[same], **settings)
         assert again.epoch > first.epoch
 
+    def test_a_run_resumed_before_it_stopped_ends_as_the_whole_run(self, tmp_path: Any) -> None:
+        whole, first, again = self.trainer(), self.trainer(), self.trainer()
+        early: list[EarlyStopping] = [EarlyStopping("loss", patience=2) for _ in range(3)]
+        whole.fit(X, Y, epochs=50, batch_size=10, callbacks=[early[0]])
+        assert 2 < whole.epoch < 50
+        save = SaveAtEnd(tmp_path / "c.npz")
+        first.fit(X, Y, epochs=whole.epoch - 1, batch_size=10, callbacks=[early[1], save])
+        again.restore(tmp_path / "c.npz")
+        again.fit(X, Y, epochs=50, batch_size=10, callbacks=[early[2]])
+        assert digest(again) == digest(whole)
+        assert early[2].best_epoch == early[0].best_epoch
+
     def test_early_stopping_starts_again_in_another_fit(self) -> None:
         trainer, early = self.trainer(), EarlyStopping("loss", patience=1)
         trainer.fit(X, Y, epochs=50, batch_size=10, callbacks=[early])

@@ -1,21 +1,14 @@
-"""What the table examples share."""
+"""The shared part of the table examples."""
 
 import hashlib
 import json
-import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import columns
 import numpy as np
 import pandas as pd
 import pytest
 from columns import PENGUINS, Columns, TableParser, read_table, split
-from command_line import whole
-
-EXAMPLES = Path(columns.__file__).parent
 
 
 @pytest.fixture
@@ -31,7 +24,7 @@ def training() -> pd.DataFrame:
 
 
 def refused(call: Callable[[], object]) -> str:
-    """The one line that a call ends the program with."""
+    """The one line with which a call ends the program."""
     with pytest.raises(SystemExit) as stop:
         call()
     assert isinstance(stop.value.code, str)
@@ -40,18 +33,20 @@ def refused(call: Callable[[], object]) -> str:
 
 
 class TestColumns:
-    def test_fit_learns_means_deviations_gaps_and_categories(self, training: pd.DataFrame) -> None:
+    def test_fit_computes_means_deviations_missing_values_and_categories(
+        self, training: pd.DataFrame
+    ) -> None:
         fitted = Columns.fit(training)
         assert fitted.means == {"mass": 3.0, "year": 2008.0}
         assert fitted.stds == pytest.approx({"mass": (8 / 3) ** 0.5, "year": 0.5**0.5})
-        assert fitted.with_gaps == ["mass"]
+        assert fitted.with_missing == ["mass"]
         assert fitted.categories == {
             "sex": ["female", "male", "missing"],
             "wild": ["False", "True"],
         }
         assert fitted.names == ["mass", "year", "sex", "wild"]
 
-    def test_transform_gives_the_inputs_in_their_order(self, training: pd.DataFrame) -> None:
+    def test_transform_has_the_inputs_in_their_order(self, training: pd.DataFrame) -> None:
         fitted = Columns.fit(training)
         assert fitted.inputs == [
             *("mass", "year", "mass is missing"),
@@ -70,7 +65,7 @@ class TestColumns:
         np.testing.assert_allclose(x[:, :2].mean(axis=0), 0, atol=1e-6)
         assert str(fitted).startswith("4 columns make 8 inputs: mass, year, mass is missing, sex=")
 
-    def test_new_rows_may_have_gaps_and_categories_that_training_rows_had_not(
+    def test_new_rows_may_have_missing_values_and_categories_that_training_rows_did_not(
         self, training: pd.DataFrame
     ) -> None:
         fitted = Columns.fit(training)
@@ -79,7 +74,7 @@ class TestColumns:
         assert fitted.unseen(new) == ["sex=both"]
         assert fitted.unseen(training.drop(columns="wild").assign(wild="True")) == []
 
-    def test_columns_of_one_number_or_none_stay_finite(self) -> None:
+    def test_columns_with_one_number_or_none_have_finite_inputs(self) -> None:
         table = pd.DataFrame({"same": [0.1] * 10, "none": [np.nan] * 10, "word": [None] * 10})
         fitted = Columns.fit(table)
         assert fitted.stds == {"same": 1.0, "none": 1.0}
@@ -87,24 +82,24 @@ class TestColumns:
         x = fitted.transform(table)
         np.testing.assert_allclose(x, [[0, 0, 1, 1]] * 10, atol=1e-6)
 
-    def test_of_many_categories_the_commonest_are_inputs(self) -> None:
+    def test_only_the_most_frequent_of_many_categories_are_inputs(self) -> None:
         words = [f"w{number:02}" for number in range(40)] + ["w39", "w38"]
         fitted = Columns.fit(pd.DataFrame({"word": words}))
         assert fitted.categories == {
             "word": [*(f"w{number:02}" for number in range(28)), "w38", "w39"]
         }
 
-    def test_a_long_list_of_inputs_is_cut(self) -> None:
+    def test_a_long_list_of_inputs_is_cut_in_print(self) -> None:
         table = pd.DataFrame({f"column {number}": [1.0] for number in range(99)})
         assert str(Columns.fit(table)).endswith(", column ...")
 
-    def test_json_gives_the_same_columns_back(self, training: pd.DataFrame) -> None:
+    def test_columns_are_equal_after_json(self, training: pd.DataFrame) -> None:
         fitted = Columns.fit(training)
         assert Columns.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
 class TestRow:
-    def test_what_is_not_given_is_a_gap(self, training: pd.DataFrame) -> None:
+    def test_a_column_that_a_row_does_not_name_is_missing(self, training: pd.DataFrame) -> None:
         fitted = Columns.fit(training)
         x = fitted.transform(fitted.row(" sex = female, year=2008.5"))
         np.testing.assert_allclose(x, [[0, 0.5**0.5, 1, 1, 0, 0, 0, 0]], rtol=1e-6)
@@ -118,23 +113,27 @@ class TestRow:
             ("sex=", "expected COLUMN=VALUE of mass, year, sex, wild; got 'sex='"),
             ("", "expected COLUMN=VALUE of mass, year, sex, wild; got ''"),
             ("sex=male,sex=male", "expected sex once, got it twice"),
-            ("year=MMX", "expected a number for year, got 'MMX'; leave out what is missing"),
-            ("year=nan", "expected a number for year, got 'nan'; leave out what is missing"),
-            ("year=-inf", "expected a number for year, got '-inf'; leave out what is missing"),
+            ("year=MMX", "expected a number for year, got 'MMX'; leave out a missing value"),
+            ("year=nan", "expected a number for year, got 'nan'; leave out a missing value"),
+            ("year=-inf", "expected a number for year, got '-inf'; leave out a missing value"),
         ],
     )
-    def test_what_is_wrong_is_one_line(self, training: pd.DataFrame, text: str, line: str) -> None:
+    def test_a_wrong_row_ends_with_one_line(
+        self, training: pd.DataFrame, text: str, line: str
+    ) -> None:
         fitted = Columns.fit(training)
         assert refused(lambda: fitted.row(text)) == f"--predict: {line}"
 
 
 class TestReadTable:
-    def test_reads_rows_with_a_target(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_read_table_keeps_the_rows_with_a_target(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         table = read_table(PENGUINS, "sex")
         assert len(table) == 333
         assert capsys.readouterr().out == "penguins.csv: 344 rows, 333 of them with sex\n"
 
-    def test_numbers_beyond_measure_are_gaps(self, tmp_path: Path) -> None:
+    def test_numbers_that_are_too_large_count_as_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text("a,b\n" + "1,x\n" * 10 + "inf,x\n-2e30,x\n")
         assert read_table(path, "b")["a"].isna().sum() == 2
@@ -152,7 +151,7 @@ class TestReadTable:
             (b"a,b\n" + b"1,2\n" * 9 + b",2\n", "a", "at least 10 rows with a, got 9"),
         ],
     )
-    def test_what_is_wrong_is_one_line(
+    def test_a_wrong_file_or_target_ends_with_one_line(
         self, tmp_path: Path, content: bytes | None, target: str, line: str
     ) -> None:
         path = tmp_path / "table.csv"
@@ -160,54 +159,30 @@ class TestReadTable:
             path.write_bytes(content)
         assert line in refused(lambda: read_table(path, target))
 
-    def test_a_folder_is_no_table(self, tmp_path: Path) -> None:
+    def test_a_folder_in_place_of_a_table_ends_with_one_line(self, tmp_path: Path) -> None:
         assert refused(lambda: read_table(tmp_path, "a")) == f"{tmp_path}: Is a directory"
 
 
-def test_split_hands_out_each_row_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_split_has_each_row_once_in_random_order(capsys: pytest.CaptureFixture[str]) -> None:
     parts = split(10, np.random.default_rng(0))
     assert [len(part) for part in parts] == [6, 2, 2]
     assert sorted(np.concatenate(parts)) == list(range(10))
     assert list(np.concatenate(parts)) != list(range(10))
-    assert capsys.readouterr().out == "6 rows to train on, 2 to know when to stop, 2 to test on\n"
+    assert capsys.readouterr().out == "rows: 6 for training, 2 for validation, 2 to test\n"
 
 
-class TestParser:
-    def test_defaults(self) -> None:
-        options = TableParser("What it does.", target="species").parse_args([])
-        assert vars(options) == {
-            "csv": PENGUINS,
-            "target": "species",
-            "epochs": 200,
-            "seed": 0,
-            "output": Path("output"),
-        }
-
-    @pytest.mark.parametrize(
-        ("arguments", "line"),
-        [
-            (["--epochs", "0"], "argument --epochs: expected a whole number >= 1, got 0"),
-            (["--seed", "-1"], "argument --seed: expected a whole number >= 0, got -1"),
-            (["--seed", "9" * 5000], "argument --seed: expected a whole number >= 0, got 99999"),
-            (["--what"], "unrecognized arguments: --what"),
-            (["--target"], "argument --target: expected one argument"),
-        ],
-    )
-    def test_a_wrong_argument_is_one_line(
-        self, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with pytest.raises(SystemExit) as stop:
-            TableParser("What it does.", target="species").parse_args(arguments)
-        assert stop.value.code == 2
-        (printed,) = capsys.readouterr().err.splitlines()
-        assert line in printed
-
-    def test_whole(self) -> None:
-        assert whole("0", at_least=0) == 0
-        assert whole("12") == 12
+def test_table_examples_have_defaults() -> None:
+    options = TableParser("An example.", target="species").parse_args([])
+    assert vars(options) == {
+        "csv": PENGUINS,
+        "target": "species",
+        "epochs": 200,
+        "seed": 0,
+        "output": Path("output"),
+    }
 
 
-def test_the_penguins_are_those_of_their_readme() -> None:
+def test_the_penguins_are_as_their_readme_describes_them() -> None:
     readme = (PENGUINS.parent / "README.md").read_text(encoding="utf-8")
     content = PENGUINS.read_bytes()
     assert hashlib.sha256(content).hexdigest() in readme
@@ -217,33 +192,3 @@ def test_the_penguins_are_those_of_their_readme() -> None:
     for name, column in table.items():
         line = next(line for line in readme.splitlines() if line.startswith(f"| {name} |"))
         assert line.endswith(f"| {column.isna().sum()} |")
-
-
-@pytest.mark.parametrize(
-    ("example", "package"),
-    [
-        ("tabular_classifier", "pandas"),
-        ("tabular_classifier", "tqdm"),
-        ("tabular_regression", "matplotlib"),
-    ],
-)
-def test_without_the_extras_the_error_says_what_to_install(example: str, package: str) -> None:
-    code = f"import sys; sys.modules[{package!r}] = None; import {example}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=EXAMPLES
-    )
-    assert done.returncode == 1
-    assert done.stderr.endswith('this example needs pip install -e ".[examples]"\n')
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("example", ["tabular_classifier", "tabular_regression"])
-def test_control_c_is_one_line(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(columns, "read_table", interrupt)
-    monkeypatch.setattr(sys, "argv", [example])
-    path = str(EXAMPLES / f"{example}.py")
-    line = refused(lambda: runpy.run_path(path, run_name="__main__"))
-    assert line.startswith("stopped before the ")

@@ -1,16 +1,14 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import spirals
 
 
-def run(tmp_path: Path, *arguments: object) -> None:
-    spirals.main([str(argument) for argument in ("--output", tmp_path / "out", *arguments)])
-
-
-def test_the_arms_are_one_turn_apart_and_wind_outwards() -> None:
+def test_spiral_arms_are_evenly_rotated_and_wind_outwards() -> None:
     points, labels = spirals.make_spirals(4, 2000, np.random.default_rng(0))
     assert points.shape == (8000, 2)
     assert points.dtype == np.float32
@@ -23,9 +21,12 @@ def test_the_arms_are_one_turn_apart_and_wind_outwards() -> None:
     assert off.std() == pytest.approx(0.12 / (2 * math.pi), rel=0.05)
 
 
-def test_trains_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tmp_path, "--epochs", 20, "--samples", 100, "--arms", 2)
-    lines = capsys.readouterr().out.splitlines()
+def test_spirals_trains_prints_its_accuracy_and_writes_pictures(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spirals, "GRID", 21)
+    monkeypatch.setattr(spirals, "FRAMES", 2)
+    lines = run(spirals, "--epochs", 20, "--samples", 100, "--arms", 2)
     assert "Dense(2, 32)" in lines[1]
     assert lines[-3].startswith("epoch 20/20  loss 0.")
     assert float(lines[-3].split("validation accuracy")[1].rstrip("%")) > 90
@@ -35,24 +36,39 @@ def test_trains_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (out / "spirals.gif").read_bytes().startswith(b"GIF89a")
 
 
-def test_keeps_the_start_the_end_and_moments_between() -> None:
+def test_boundary_records_geometrically_spaced_epochs_on_a_grid() -> None:
     boundary = spirals.Boundary(150)
-    assert {0, 1, 2, 3, 150} <= boundary.epochs
-    assert boundary.plane.shape == (121, 121, 2)
-    assert boundary.plane[0, -1].tolist() == [1.25, -1.25]  # x along the columns
+    assert {1, 2, 3, 150} <= boundary.epochs
+    assert 30 <= len(boundary.epochs) <= 40
+    assert boundary.grid.shape == (121, 121, 2)
+    assert boundary.grid[0, -1].tolist() == [1.25, -1.25]  # x along the columns
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("epochs", "shown"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (150, [0, 4, 9, 15, 28, 47, 90, 150])]
+)
+def test_strip_shows_up_to_eight_different_epochs(epochs: int, shown: list[int]) -> None:
+    boundary = spirals.Boundary(epochs)
+    probabilities = np.moveaxis(np.array([np.eye(3), 1 - np.eye(3)]), 0, -1)
+    boundary.records = [(epoch, probabilities) for epoch in [0, *sorted(boundary.epochs)]]
+    points = np.zeros((2, 2)), np.array([0, 1])
+    figure = spirals.strip(boundary, *points)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["before training", *(f"after epoch {epoch}" for epoch in shown[1:])]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("arms", "line"),
     [
-        (("--arms", "6"), "argument --arms: expected 2 to 5, got 6"),
-        (("--arms", "1"), "argument --arms: expected a whole number >= 2, got 1"),
-        (("--learning-rate", "0"), "argument --learning-rate: expected a number above 0, got '0'"),
+        ("6", "argument --arms: expected 2 to 5, got 6"),
+        ("1", "argument --arms: expected a whole number >= 2, got 1"),
     ],
 )
-def test_refuses_in_one_line(
-    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+def test_spirals_of_too_few_or_too_many_arms_are_refused_in_one_line(
+    arms: str, line: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit):
-        spirals.parse(arguments)
-    assert capsys.readouterr().err.rstrip().endswith(sentence)
+        spirals.parse(["--arms", arms, "--output", str(tmp_path)])
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert printed.endswith(line)

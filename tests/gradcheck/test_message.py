@@ -315,13 +315,18 @@ def test_attributes_that_no_code_can_show_are_named_in_a_comment() -> None:
 
 def test_the_code_keeps_targets_settings_and_evaluation_mode() -> None:
     given = checked(
-        SoftmaxCrossEntropy().eval(), None, np.array([1], np.uint8), seed=5, tolerance=1e-4
+        SoftmaxCrossEntropy().eval(),
+        None,
+        np.array([1], np.uint8),
+        seed=5,
+        tolerance=1e-4,
+        entries=7,
     )
     made, _, targets, settings = run(given)
     assert not made.training
     assert targets.tolist() == [1]
     assert targets.dtype == np.uint8
-    assert settings == {"rng": 5, "tolerance": 1e-4}
+    assert settings == {"rng": 5, "tolerance": 1e-4, "entries": 7}
 
 
 def test_the_code_sets_parameters_in_dicts() -> None:

@@ -215,7 +215,7 @@ def test_contributions_are_those_of_each_output() -> None:
     assert f.contributions() == pytest.approx([6, 10, 0])
 
 
-# Comparisons: kinks
+# Comparisons at kinks
 
 
 def kinks_at(size: float) -> Array:
@@ -245,7 +245,7 @@ def test_kinks_hide_no_wrong_derivative(wrong: Callable[[Array], Any], seed: int
         assert "central differences give" in str(error)
 
 
-# Comparisons: scales
+# Comparisons at several scales
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e-3, 1.0, 1e3, 1e8])
@@ -318,7 +318,7 @@ def test_large_numbers_that_cancel_in_forward_pass(offset: float) -> None:
         check_gradients(Centered(), x)
 
 
-# Comparisons: more entries than are checked one by one
+# Comparisons of more entries than are checked one by one
 
 
 @pytest.mark.parametrize(("size", "seed"), [(20, 0), (20, 1), (20, 2), (200, 0)])

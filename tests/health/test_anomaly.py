@@ -285,7 +285,7 @@ class TestOtherCalls:
 
     def test_nan_in_the_backward_of_a_loss_is_found(self) -> None:
         class OddError(MeanSquaredError):  # type: ignore[misc]
-            def backward(self) -> Array:
+            def backward(self) -> Array:  # type: ignore[misc]
                 return super().backward() * np.nan
 
         loss = OddError()

@@ -312,8 +312,7 @@ def test_convolution_hints_at_in_channels_that_would_fit(kind: Kind) -> None:
 def test_convolution_refuses_channels_last_and_integers(kind: Kind) -> None:
     layer = kind(3, 8, 3)
     channels_last = np.zeros((16, 32, 32, 3), np.float32)
-    axes = "N, 3, H, W" if kind is Conv2D else "N, 3, P, Q"
-    sentence = f"{kind.__name__}(3, 8, 3) expects x of shape ({axes}), got (16, 32, 32, 3)"
+    sentence = f"{kind.__name__}(3, 8, 3) expects x of shape (N, 3, H, W), got (16, 32, 32, 3)"
     with pytest.raises(InputError, match=f"^{re.escape(sentence)}"):
         layer(channels_last)
     assert layer(Permute((0, 3, 1, 2))(channels_last)).shape[:2] == (16, 8)

@@ -156,9 +156,9 @@ def test_dropout_at_rate_zero_draws_nothing() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_backward_of_dropout_uses_the_mode_of_its_forward(training: bool) -> None:
-    layer = Dropout(0.5, rng=0)._set_training(mode=training)
+    layer = Dropout(0.5, rng=0).train(training)
     y = layer(np.ones(100))
-    layer._set_training(mode=not training)
+    layer.train(not training)
     assert (layer.backward(np.ones(100)) == y).all()
 
 

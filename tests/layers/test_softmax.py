@@ -53,7 +53,7 @@ def errors(x: Array, z: list[Decimal]) -> tuple[list[float], float]:
     """
     limits, top = np.finfo(x.dtype), max(z)
     # From 750 on exp is 0 in every dtype, and all error is absolute.
-    relative = [float((32 + min(top - value, 750)) * Decimal(float(limits.eps))) for value in z]
+    relative = [(32 + min(float(top - value), 750)) * float(limits.eps) for value in z]
     return relative, 32 * 4000 * float(limits.smallest_normal)
 
 

@@ -129,8 +129,11 @@ def test_transposed_convolution_is_the_backward_of_a_convolution() -> None:
     settings: dict[str, Any] = {"stride": 2, "padding": 1, "groups": 2, "bias": False, "rng": 0}
     convolution = Conv2D(4, 6, 3, **settings)
     transposed = ConvTranspose2D(6, 4, 3, output_padding=(1, 0), **settings)
+    # Of whole numbers, whose sums are exact in any order.
+    rng = np.random.default_rng(0)
+    convolution.weight.value[...] = rng.integers(-9, 9, convolution.weight.value.shape)
     transposed.weight.value[...] = convolution.weight.value
-    y = convolution(np.ones((2, 4, 8, 7), np.float32))
+    y = convolution(rng.integers(-9, 9, (2, 4, 8, 7)).astype(np.float32))
     assert np.array_equal(transposed(y), convolution.backward(y))
 
 

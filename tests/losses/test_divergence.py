@@ -49,7 +49,8 @@ def test_kl_divergence_gradients_are_right(log_target: bool) -> None:
     check_layer(
         KLDivergence,
         ("N", ..., "C"),
-        x=lambda shape: floats(shape, bound=3),
+        # None near 0, where a step of the numeric derivative is lost beside log t.
+        x=lambda shape: floats(shape, bound=3).map(lambda x: x - 4),
         targets=positive if log_target else probability_rows,
         reduction=reductions,
         log_target=log_target,

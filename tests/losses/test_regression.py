@@ -14,21 +14,23 @@ from tinynet.testing import check_layer, floats, sizes
 batches = st.lists(sizes, min_size=1, max_size=4).map(tuple)
 
 
-def targets_like(shape: tuple[int, ...], bound: float | None = None) -> st.SearchStrategy[Array]:
-    """Floats or small integers."""
-    kinds = st.sampled_from([np.int64, np.int8])
-    whole = kinds.flatmap(lambda kind: hnp.arrays(kind, shape, elements=st.integers(-100, 100)))
-    return st.one_of(floats(shape, bound=bound), whole)
+def whole_numbers(shape: tuple[int, ...]) -> st.SearchStrategy[Array]:
+    dtypes = st.sampled_from([np.int64, np.int8])
+    return dtypes.flatmap(lambda dtype: hnp.arrays(dtype, shape, elements=st.integers(-100, 100)))
+
+
+def away_from_zero(shape: tuple[int, ...], center: float = 4) -> st.SearchStrategy[Array]:
+    """Floats up to 3 from the center: beside a target a step of a tiny prediction is lost."""
+    return floats(shape, bound=3).map(lambda x: x + center)
 
 
 @pytest.mark.gradients
 def test_mean_squared_error_gradients_are_right() -> None:
-    # All of one scale: a prediction of 0.003 would be lost beside a target of 3000.
     check_layer(
         MeanSquaredError,
         ("N", ...),
-        x=lambda shape: floats(shape, bound=100),
-        targets=lambda shape: targets_like(shape, bound=100),
+        x=away_from_zero,
+        targets=lambda shape: away_from_zero(shape, 3.25) | whole_numbers(shape),
     )
 
 
@@ -36,7 +38,8 @@ def test_mean_squared_error_gradients_are_right() -> None:
 def test_mean_squared_error_equals_its_formula_on_any_floats_and_integers(
     data: st.DataObject, shape: tuple[int, ...]
 ) -> None:
-    prediction, targets = data.draw(floats(shape)), data.draw(targets_like(shape))
+    prediction = data.draw(floats(shape))
+    targets = data.draw(floats(shape) | whole_numbers(shape))
     loss = MeanSquaredError()
     got = loss(prediction, targets)
     assert type(got) is float
@@ -230,8 +233,8 @@ def test_mean_absolute_error_gradients_are_right() -> None:
     check_layer(
         MeanAbsoluteError,
         ("N", ...),
-        x=lambda shape: floats(shape, bound=100),
-        targets=lambda shape: targets_like(shape, bound=100),
+        x=away_from_zero,
+        targets=lambda shape: away_from_zero(shape, 3.25) | whole_numbers(shape),
         reduction=st.sampled_from(["mean", "sum"]),
     )
 
@@ -252,8 +255,8 @@ def test_huber_gradients_are_right() -> None:
     check_layer(
         Huber,
         ("N", ...),
-        x=lambda shape: floats(shape, bound=3),
-        targets=lambda shape: floats(shape, bound=3),
+        x=away_from_zero,
+        targets=lambda shape: away_from_zero(shape, 3.25),
         delta=DELTAS,
         reduction=st.sampled_from(["mean", "sum"]),
     )

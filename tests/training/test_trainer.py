@@ -507,7 +507,7 @@ class TestHooks:
         assert seen[0]["callbacks"] == {"Constant": {"a": 1}, "Each": {}, "Constant-2": {"a": 1}}
 
 
-class TestRefusals:
+class TestErrors:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
@@ -589,6 +589,16 @@ class TestRefusals:
             trainer.fit(**{**arguments, "epochs": 3, **change})
         assert digest(trainer) == before
         assert trainer.steps_per_epoch == 3
+
+    def test_trainer_rejects_an_invalid_state_and_stays_unchanged(self) -> None:
+        trainer, other = make_trainer(), make_trainer(seed=1)
+        before = digest(trainer)
+        state = other.state_dict()
+        changes: list[dict[str, Any]] = [{"callbacks": []}, {"seed": -1}, {"progress": {}}]
+        for change in [*changes, {"generators": {}}]:
+            with pytest.raises(InputError, match="expects"):
+                trainer.load_state_dict(state | change)
+            assert digest(trainer) == before
 
     def test_an_error_of_a_metric_comes_before_the_step(self) -> None:
         trainer = trainer_of(make_model(), metrics=[ConfusionMatrix(4)])

@@ -62,7 +62,7 @@ def _checked(path: Path, frame: "pd.DataFrame") -> Array:
         raise DatasetError(path, "the columns label, pixel0, ..., pixel783", got)
     numbers = frame.copy(deep=False)
     for name, dtype in frame.dtypes.items():
-        if dtype.kind not in "iu":
+        if dtype.kind not in "iuf":
             numbers[name] = pd.to_numeric(frame[name].astype(str), errors="coerce")
     entries = numbers.to_numpy()
     valid = (entries >= 0) & (entries <= LARGEST) & (entries == np.floor(entries))

@@ -156,9 +156,9 @@ def _target_term(data: GradientData) -> Iterator[Diagnosis]:
     fits_x = all(t in (1, n) for t, n in zip(targets.shape, x.shape, strict=False))
     if fits_x and data.spans([np.broadcast_to(targets, x.shape).reshape(-1, 1)], missing):
         depends = data.depends_on_targets()
-        sentence = "a multiple of the targets is missing, and it does not depend on them at all"
+        sentence = "a multiple of the targets is missing: it does not depend on them at all"
         if depends:
-            sentence = "it has the wrong multiple of the targets"
+            sentence = "it contains the wrong multiple of the targets"
         yield Diagnosis(Cause.TARGET_TERM, not depends, sentence)
 
 
@@ -258,11 +258,12 @@ def _mean_term(data: GradientData) -> Iterator[Diagnosis]:
             along.append(("exp y", np.exp(np.minimum(along[-1][1], 0))))
         for name, bases in along:
             shapes = [np.stack([np.ones_like(b), b], axis=1) for b in bases]
-            where = f"of {name} is missing along axis {_text(axes)}"
+            axis = f"missing along axis {_text(axes)}"
             if groups.shape[1] > 3 and data.spans(shapes, groups):
-                yield Diagnosis(Cause.MEAN_TERM, True, f"a constant and a multiple {where}")
+                sentence = f"a constant and a multiple of {name} are {axis}"
+                yield Diagnosis(Cause.MEAN_TERM, True, sentence)
             elif groups.shape[1] > 2 and data.spans([b[:, None] for b in bases], groups):
-                yield Diagnosis(Cause.MEAN_TERM, True, f"a multiple {where}")
+                yield Diagnosis(Cause.MEAN_TERM, True, f"a multiple of {name} is {axis}")
 
 
 def _factor_of_a_tensor(data: GradientData) -> Iterator[Diagnosis]:

@@ -269,8 +269,9 @@ class GradientComparison:
             estimate = nearby.estimate(index)
             if nearby.agrees(index, estimate) or not math.isfinite(estimate.error):
                 return estimate
-            error = nearby.error(index, estimate)
-        raise self.error(index, here) if math.isfinite(here.error) else error
+            if not math.isfinite(here.error):
+                raise nearby.error(index, estimate)
+        raise self.error(index, here)
 
     def estimate(self, index: Index) -> Estimate:
         """The derivative by one entry."""

@@ -39,7 +39,7 @@ def detect_anomaly() -> Iterator[None]:
 NaN or infinity at index (0, 0), and so has its weight at index (1, 0)
     """
     detector = _Detector()
-    checks = [
+    checks: list[tuple[type, str, Method]] = [
         (cls, name, detector.check_layer)
         for cls in _layer_classes()
         for name in ("forward", "backward", "backward_parameters")

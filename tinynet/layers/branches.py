@@ -221,7 +221,7 @@ class Residual(Layer):
         """x: the input of the body -> y: of the shape of its output."""
         self.check_input(x, "N", ...)
         skipped = x if self.shortcut is None else _located("shortcut", self.shortcut, x)
-        y = _located("body", self.body, x)
+        y: Array = _located("body", self.body, x)
         if np.shape(y) != np.shape(skipped):
             hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, gives x the shape of y"
             raise InputError(

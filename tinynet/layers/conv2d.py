@@ -21,8 +21,8 @@ from tinynet.validation import whole_number
 
 Pair = tuple[int, int]
 
-# The most entries that are unfolded at a time, into the same memory again and again. A block stays
-# in the cache, and fresh memory costs more than the copy.
+# The most entries that are unfolded at a time. The memory is used again, because new pages from the
+# system cost more than the copy.
 UNFOLD_ENTRIES = 2**19
 
 
@@ -77,10 +77,8 @@ class Window(NamedTuple):
 
     def extent(self) -> Pair:
         """How many rows and columns the dilated kernel covers."""
-        rows, columns = (
-            gap * (size - 1) + 1 for gap, size in zip(self.dilation, self.kernel_size, strict=True)
-        )
-        return rows, columns
+        (rows, columns), (row_gap, column_gap) = self.kernel_size, self.dilation
+        return row_gap * (rows - 1) + 1, column_gap * (columns - 1) + 1
 
     def output_size(self, size: Pair) -> Pair:
         """The number of output rows and columns for an image of this size; may be below 1."""
@@ -168,9 +166,9 @@ def conv2d_input_gradient(
     _, rows, columns, n = dy.shape
     stride, gap = window.stride[0], window.dilation[0]
     (top, _), (left, right) = window.padding
-    # One image row gets dy from several output rows: the lower in the kernel it is, the higher is
-    # the output row. With the kernel rows reversed, and next to the output channels in memory,
-    # the terms of one image row are neighbours in both arrays: two matrices, without a copy.
+    # Image row h gets dy of output row p through kernel row i where p · stride + i · gap = h + top:
+    # as i rises, p falls. With the kernel rows reversed both rise, and with the rows in front of
+    # the channels all terms of an image row are one slice of each array: one matrix product.
     dy = np.ascontiguousarray(
         dy.reshape(groups, outputs // groups, rows, columns * n).swapaxes(1, 2)
     )  # (G, P, O/G, Q·N)
@@ -179,9 +177,9 @@ def conv2d_input_gradient(
     weight = weight.reshape(groups, kernel_rows, outputs // groups, channels * kernel_columns)
 
     dx = np.zeros((groups, channels, size[0], left + size[1] + right, n), dy.dtype)
-    starts = range(0, rows * stride, stride)  # where in the padded image the kernel starts
+    starts = range(0, rows * stride, stride)  # the padded image row of the top of the kernel
     for row in range(size[0]):
-        # Where it starts when its last row covers this image row, the row before the last, ...
+        # The same where its last row covers this image row, the row before the last, ...
         candidates = range(top + row - gap * (kernel_rows - 1), top + row + 1, gap)
         terms = [(i, starts.index(start)) for i, start in enumerate(candidates) if start in starts]
         if terms:
@@ -200,9 +198,9 @@ def conv2d_input_gradient(
 
 
 def _unfold(images: Array, window: Window, output_size: Pair, groups: int) -> Iterator[Array]:
-    """For each output row the matrix of what the kernel covers: (G, K·C/G·K, Q·N).
+    """For each output row the image under the kernel as a matrix: (G, K·C/G·K, Q·N).
 
-    Each of them is valid until the next one is requested.
+    Each matrix is valid until the next one is requested: they share memory.
     """
     channels, _, _, n = images.shape
     rows, columns = output_size

@@ -62,31 +62,40 @@ class _Convolution(Layer):
                 f"got groups={groups} for {in_channels} and {out_channels}"
             )
         # A transposed convolution is the backward pass of a convolution from out_channels to
-        # in_channels: it has that weight, and fan_in and fan_out change places. An input entry is
-        # covered by only one of stride · stride positions of each kernel entry, on average.
+        # in_channels: it has the weight of that one, and fan_in and fan_out change places.
         inputs, outputs = self.in_channels, self.out_channels
         if self._transposed:
             inputs, outputs = outputs, inputs
         entries, steps = math.prod(self.window.kernel_size), math.prod(self.window.stride)
         fan_in = inputs // self.groups * entries
-        fan_out = outputs // self.groups * entries / steps
+        fan_out = outputs // self.groups * entries / steps  # a stride leaves out input entries
         fans = (fan_out, fan_in) if self._transposed else (fan_in, fan_out)
         shape = (outputs, inputs // self.groups, *self.window.kernel_size)
-        rng, who = (
-            np.random.default_rng(rng),
-            f"{who}({in_channels}, {out_channels}, {kernel_size})",
-        )
+        who = f"{who}({in_channels}, {out_channels}, {kernel_size})"
+        rng = np.random.default_rng(rng)
         self.weight = init_parameter(who, weight_init, shape, fans, rng)
         self.bias = (
             init_parameter(who, bias_init, (self.out_channels,), fans, rng) if bias else None
         )
 
+    def forward(self, x: Array) -> Array:
+        """x: (N, in_channels, H, W) -> y: (N, out_channels, P, Q)."""
+        self.check_input(x, "N", self.in_channels, "H", "W")
+        output_size = self._output_size((x.shape[2], x.shape[3]))
+        images = batch_last(x)
+        y = self._convolve(images, self._weight_as(x), output_size)
+        if self.bias is not None:
+            y += self.bias.value[:, None, None, None]
+        y = batch_first(y)
+        self.save_for_backward(y, images)
+        return y
+
     def backward(self, dy: Array) -> Array:
-        """dy: like y -> dx: like x."""
+        """dy: (N, out_channels, P, Q) -> dx: (N, in_channels, H, W)."""
         dy, images = self.saved_for_backward(dy)
         dy = batch_last(dy)
         self._write_gradients(dy, images)
-        return batch_first(self._input_gradient(dy, self._weight_as(dy), images))
+        return batch_first(self._input_gradient(dy, self._weight_as(dy), images.shape[1:3]))
 
     def backward_parameters(self, dy: Array) -> None:
         """As `backward`, without dx."""
@@ -102,19 +111,21 @@ class _Convolution(Layer):
         """The weight in the dtype of an array."""
         return self.weight.value.astype(array.dtype, copy=False)
 
-    def _add_bias(self, y: Array) -> Array:
-        """y: (O, P, Q, N), changed in place."""
-        if self.bias is not None:
-            y += self.bias.value[:, None, None, None]
-        return y
+    @abstractmethod
+    def _output_size(self, size: Pair) -> Pair:
+        """(P, Q) for (H, W), or InputError."""
 
     @abstractmethod
-    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
-        """The gradient dx for dy and the images of the forward, all batch-last."""
+    def _convolve(self, images: Array, weight: Array, output_size: Pair) -> Array:
+        """The images of y without the bias, all of them batch-last."""
+
+    @abstractmethod
+    def _input_gradient(self, dy: Array, weight: Array, size: Pair) -> Array:
+        """The gradient by the images, of that size."""
 
     @abstractmethod
     def _weight_gradient(self, dy: Array, images: Array) -> Array:
-        """The gradient dW for dy and the images of the forward, both batch-last."""
+        """The gradient by the weight."""
 
 
 @final
@@ -143,10 +154,7 @@ class Conv2D(_Convolution):
 
     _transposed = False
 
-    def forward(self, x: Array) -> Array:
-        """x: (N, in_channels, H, W) -> y: (N, out_channels, P, Q)."""
-        self.check_input(x, "N", self.in_channels, "H", "W")
-        size = (x.shape[2], x.shape[3])
+    def _output_size(self, size: Pair) -> Pair:
         output_size = self.window.output_size(size)
         if min(*output_size, *size) < 1:
             rows, columns = (max(length, 1) for length in self.window.input_size((1, 1)))
@@ -154,14 +162,13 @@ class Conv2D(_Convolution):
                 f"{self!r} expects images of at least {rows} x {columns}, "
                 f"for the kernel to fit in, got {size[0]} x {size[1]}"
             )
-        images = batch_last(x)
-        y = conv2d(images, self._weight_as(x), self.window, output_size, self.groups)
-        y = batch_first(self._add_bias(y))
-        self.save_for_backward(y, images)
-        return y
+        return output_size
 
-    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
-        return conv2d_input_gradient(dy, weight, self.window, images.shape[1:3], self.groups)
+    def _convolve(self, images: Array, weight: Array, output_size: Pair) -> Array:
+        return conv2d(images, weight, self.window, output_size, self.groups)
+
+    def _input_gradient(self, dy: Array, weight: Array, size: Pair) -> Array:
+        return conv2d_input_gradient(dy, weight, self.window, size, self.groups)
 
     def _weight_gradient(self, dy: Array, images: Array) -> Array:
         return conv2d_weight_gradient(images, dy, self.window, self.groups)
@@ -171,13 +178,13 @@ class Conv2D(_Convolution):
 class ConvTranspose2D(_Convolution):
     """Transposed 2-D convolution: each input times the kernel, summed up in a larger image.
 
-    With stride S, dilation D and padding B, over all c, p, q, i, j with p S + i D = h + B and
-    q S + j D = w + B:
+    With stride S, dilation D and padding B, over all c, h, w, i, j with h S + i D = p + B and
+    w S + j D = q + B:
 
-        y[n, o, h, w] = b[o] + Σ x[n, c, p, q] · W[c, o, i, j].
+        y[n, o, p, q] = b[o] + Σ x[n, c, h, w] · W[c, o, i, j].
 
-    x is (N, in_channels, P, Q) and y (N, out_channels, H, W), H = (P - 1) S - 2 B + D (K - 1) + 1 +
-    output_padding, W alike. It does to x what a `Conv2D` does to dy. Gradients, over the same
+    x is (N, in_channels, H, W) and y (N, out_channels, P, Q), P = (H - 1) S - 2 B + D (K - 1) + 1 +
+    output_padding, Q alike. It does to x what a `Conv2D` does to dy. Gradients, over the same
     terms: dx = Σ W · dy, dW = Σ x · dy, db = Σ dy.
 
     Arguments and parameters are PyTorch's: `.weight` is (in_channels, out_channels / groups, K, K),
@@ -185,7 +192,7 @@ class ConvTranspose2D(_Convolution):
 
     Raises:
         InputError: an argument is out of range, groups does not divide both channels, x is not
-            (N, in_channels, P, Q), or y would be empty.
+            (N, in_channels, H, W), or y would be empty.
 
     >>> ConvTranspose2D(8, 1, 2, stride=2, rng=0)(np.ones((4, 8, 14, 14), np.float32)).shape
     (4, 1, 28, 28)
@@ -232,25 +239,23 @@ class ConvTranspose2D(_Convolution):
                 f"got {output_padding} with stride={stride}, dilation={dilation}"
             )
 
-    def forward(self, x: Array) -> Array:
-        """x: (N, in_channels, P, Q) -> y: (N, out_channels, H, W)."""
-        self.check_input(x, "N", self.in_channels, "P", "Q")
-        rows, columns = self.window.input_size((x.shape[2], x.shape[3]))
-        size = (rows + self._extra[0], columns + self._extra[1])
-        if min(*x.shape[2:], *size) < 1:
+    def _output_size(self, size: Pair) -> Pair:
+        rows, columns = self.window.input_size(size)
+        output_size = (rows + self._extra[0], columns + self._extra[1])
+        if min(*output_size, *size) < 1:
             raise InputError(
                 f"{self!r} expects images of which its padding leaves at least one entry, "
-                f"got {x.shape[2]} x {x.shape[3]}, to become {size[0]} x {size[1]}"
+                f"got {size[0]} x {size[1]}, to become {output_size[0]} x {output_size[1]}"
             )
-        images = batch_last(x)
-        y = conv2d_input_gradient(images, self._weight_as(x), self.window, size, self.groups)
-        y = batch_first(self._add_bias(y))
-        self.save_for_backward(y, images)
-        return y
+        return output_size
 
-    def _input_gradient(self, dy: Array, weight: Array, images: Array) -> Array:
-        return conv2d(dy, weight, self.window, images.shape[1:3], self.groups)
+    # The kernel slides over y, and each of its positions belongs to one entry of x.
+
+    def _convolve(self, images: Array, weight: Array, output_size: Pair) -> Array:
+        return conv2d_input_gradient(images, weight, self.window, output_size, self.groups)
+
+    def _input_gradient(self, dy: Array, weight: Array, size: Pair) -> Array:
+        return conv2d(dy, weight, self.window, size, self.groups)
 
     def _weight_gradient(self, dy: Array, images: Array) -> Array:
-        # The kernel slides over dy, and each of its positions belongs to one entry of x.
         return conv2d_weight_gradient(dy, images, self.window, self.groups)

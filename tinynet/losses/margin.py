@@ -65,7 +65,7 @@ class Hinge(Layer):
     def backward(self) -> Array:
         """Returns dlogits: (N, C)."""
         _, violation, rows, targets, weights = self.saved_for_backward()
-        dlogits = (violation > 0).astype(violation.dtype) if self.p == 1 else 2 * violation
+        dlogits: Array = (violation > 0).astype(violation.dtype) if self.p == 1 else 2 * violation
         dlogits *= weights[:, None].astype(violation.dtype)
         dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
         return dlogits
