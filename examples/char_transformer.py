@@ -197,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loss = trainer.evaluate(*windows(text.test, options.context))["loss"]
     baseline = bigram_loss(text)
     print(f"\nheld-out text: {loss:.3f} nats per character, a bigram model {baseline:.3f}")
-    print(f"the transformer is better by {baseline - loss:.3f} nats")
+    which = "better" if loss < baseline else "worse"
+    print(f"the transformer is {which} by {abs(baseline - loss):.3f} nats")
     command_line.save(options.output, {"char_transformer": draw(trainer, baseline)})
 
 

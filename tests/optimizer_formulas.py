@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from tinynet import Array, Optimizer, Parameter
-from tinynet.optimizers import no_decay_on_biases_and_norms
+from tinynet import Array, Optimizer, Parameter, no_decay_on_biases_and_norms
 from tinynet.optimizers.schedules import Cosine
 
 STEPS = 40  # past the end of the schedule below

@@ -209,7 +209,7 @@ def test_layer_computes_the_same_for_any_memory_layout(case: Case) -> None:
 
 
 @each_layer
-def test_layer_treats_each_sample_by_itself_unless_it_is_a_batch_norm(case: Case) -> None:
+def test_layer_treats_each_sample_by_itself_unless_it_mixes_samples(case: Case) -> None:
     layer, x = case.make(), draw(case, np.float32)
     if case.mixes_samples:  # a batch of one gives another result, and may be refused
         assert not np.allclose(layer(x[:-1]), case.make()(x)[:-1], 1e-5, 1e-6)

@@ -113,7 +113,7 @@ if TYPE_CHECKING:
 else:
     import tinynet.errors
 def run():
-    from tinynet.optimizers import SGD
+    from tinynet import SGD
     from tinynet.saving import state
 """
     expected = {"tinynet.errors", "tinynet.optimizers", "tinynet.saving.state"}

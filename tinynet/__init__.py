@@ -21,58 +21,30 @@ from tinynet.errors import (
 )
 from tinynet.functional import softmax
 from tinynet.layer import Layer
-from tinynet.layers import (
-    ELU,
-    GELU,
-    GRU,
-    LSTM,
-    RNN,
-    AvgPool2D,
-    BatchNorm,
-    Concatenate,
-    Conv2D,
-    ConvTranspose2D,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAvgPool2D,
-    GroupNorm,
-    Lambda,
-    LayerNorm,
-    LeakyReLU,
-    LogSoftmax,
-    MaxPool2D,
-    MultiHeadAttention,
-    Parallel,
-    Permute,
-    PositionalEmbedding,
-    ReLU,
-    Rescale,
-    Reshape,
-    Residual,
-    RMSNorm,
-    Select,
-    Sequential,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Sum,
-    Tanh,
-    TransformerBlock,
-    UpSample2D,
-)
-from tinynet.losses import (
-    BinaryCrossEntropy,
-    Hinge,
-    Huber,
-    KLDivergence,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    SoftmaxCrossEntropy,
-)
-from tinynet.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from tinynet.layers.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from tinynet.layers.attention import MultiHeadAttention
+from tinynet.layers.branches import Concatenate, Lambda, Parallel, Residual, Sum
+from tinynet.layers.convolution import Conv2D, ConvTranspose2D
+from tinynet.layers.dense import Dense
+from tinynet.layers.dropout import Dropout
+from tinynet.layers.embedding import Embedding, PositionalEmbedding
+from tinynet.layers.gru import GRU
+from tinynet.layers.lstm import LSTM
+from tinynet.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+from tinynet.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D, UpSample2D
+from tinynet.layers.reshape import Flatten, Permute, Rescale, Reshape, Select
+from tinynet.layers.rnn import RNN
+from tinynet.layers.sequential import Sequential
+from tinynet.layers.softmax import LogSoftmax, Softmax
+from tinynet.layers.transformer import TransformerBlock
+from tinynet.losses.binary import BinaryCrossEntropy
+from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
+from tinynet.losses.divergence import KLDivergence
+from tinynet.losses.margin import Hinge
+from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
+from tinynet.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
+from tinynet.optimizers.optimizer import Optimizer, no_decay_on_biases_and_norms
+from tinynet.optimizers.sgd import SGD
 from tinynet.parameter import Array, Parameter
 
 if TYPE_CHECKING:
@@ -159,6 +131,7 @@ __all__ = [
     "check_gradients",
     "datasets",
     "detect_anomaly",
+    "no_decay_on_biases_and_norms",
     "preflight",
     "softmax",
 ]

@@ -55,7 +55,7 @@ in_features=5 would fit
 
 
 class EmptyBatchError(InputError):
-    """A layer cannot take an empty batch, so that its output shape cannot be told."""
+    """A layer cannot take an empty batch, so that its output shape is unknown."""
 
 
 class CheckpointError(ValueError):

@@ -233,6 +233,17 @@ class TestStepsTooShort:
         )
         assert "Raise the learning rate" in doctor.findings[0].advice
 
+    @pytest.mark.parametrize(("share", "count"), [(0.9e-7, 1), (1.1e-7, 0)])
+    def test_steps_are_too_short_below_a_ten_millionth_of_the_norm(
+        self, share: float, count: int
+    ) -> None:
+        def push(trainer: Trainer) -> None:
+            trainer.model.parameters()[0].value *= 1 + share
+
+        run = trainer(0.0, Dense(6, 2, rng=0).astype(np.float64), loss=Script(lambda _: 1.0))
+        doctor, _ = examine(run, At(121, push), epochs=2, batch_size=20)
+        assert names(doctor) == ["steps too short"] * count
+
     def test_doctor_finds_steps_too_short_behind_a_layer_without_gradient(self) -> None:
         class Wall(Dropout):  # type: ignore[misc]
             def backward(self, dy: Array) -> Array:

@@ -148,22 +148,6 @@ def test_x_may_be_one_sample_without_a_batch_axis() -> None:
     assert list(check_gradients(Dense(4, 2, rng=0), X[0])) == ["x", "weight", "bias"]
 
 
-def test_a_parameter_named_x_is_distinguished_from_the_input() -> None:
-    class Scale(Layer):
-        def __init__(self) -> None:
-            self.x = Parameter(np.arange(1.0, 5.0))
-
-        def forward(self, x: Array) -> Array:
-            self.kept = x
-            return x * self.x.value
-
-        def backward(self, dy: Array) -> Array:
-            self.x.grad = (dy * self.kept).sum(axis=0)
-            return np.asarray(dy * self.x.value)
-
-    assert list(check_gradients(Scale(), X)) == ["x", "self.x"]
-
-
 class ScaledBySlope(Layer):
     """One learned number, as the slope of a leaky ReLU may be."""
 

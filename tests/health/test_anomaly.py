@@ -14,6 +14,7 @@ from tinynet import (
     Dropout,
     Layer,
     MeanSquaredError,
+    Optimizer,
     Parameter,
     ReLU,
     Sequential,
@@ -22,7 +23,6 @@ from tinynet import (
     detect_anomaly,
 )
 from tinynet.callbacks import Callback
-from tinynet.optimizers import Optimizer
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 4)).astype(np.float32)

@@ -408,7 +408,7 @@ class TestLeastLosses:
                     axis=axis, keepdims=True
                 )
             assert value == pytest.approx(best, rel=1e-4)
-            assert value >= best
+            assert value >= best * (1 - 1e-12)  # the least loss, up to rounding
 
     def test_least_losses_of_another_loss_are_not_known(self) -> None:
         assert probes._least_losses(ReLU(), X, X) == (math.inf, 0)

@@ -19,8 +19,8 @@ from tinynet import (
     Optimizer,
     Parameter,
     RMSprop,
+    no_decay_on_biases_and_norms,
 )
-from tinynet.optimizers import no_decay_on_biases_and_norms
 from tinynet.optimizers.schedules import Constant, Cosine, LinearWarmUp, OnPlateau, Schedule
 
 Slots = dict[str, Array]
@@ -635,7 +635,8 @@ class TestWrongState:
             if value is DELETED:
                 del parent[last]
         before = plain(optimizer.state_dict())
-        assert error_of(optimizer.check_state_dict, wrong if path else value) == message
+        for do in (optimizer.check_state_dict, optimizer.load_state_dict):
+            assert error_of(do, wrong if path else value) == message
         assert plain(optimizer.state_dict()) == before
         optimizer.load_state_dict(good)
         assert plain(optimizer.state_dict()) == plain(good)

@@ -282,6 +282,7 @@ class TestOnPlateau:
         schedule = OnPlateau(8.0)
         before = schedule.state_dict()
         assert error_of(schedule.check_state_dict, state) == sentence
+        assert error_of(schedule.load_state_dict, state) == sentence
         assert schedule.state_dict() == before
 
 
@@ -307,6 +308,7 @@ class TestSchedulesOfTheStepAlone:
         name = "Constant" if isinstance(schedule, LinearWarmUp) else type(schedule).__name__
         sentence = f"{name} expects a state with nothing, got rate"
         assert error_of(schedule.check_state_dict, {"rate": 1.0}) == sentence
+        assert error_of(schedule.load_state_dict, {"rate": 1.0}) == sentence
         assert error_of(schedule.check_state_dict, None) == f"{name} expects a state, got none"
 
     def test_schedules_of_the_step_alone_ignore_metrics(self, schedule: Schedule) -> None:

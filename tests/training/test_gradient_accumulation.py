@@ -127,7 +127,7 @@ class TestAccumulateGradients:
         assert max(len(targets) for _, targets in shown) == min(size, samples)
         assert np.concatenate([targets for _, targets in shown]).tolist() == y.tolist()
         predictions = np.concatenate([prediction for prediction, _ in shown])
-        np.testing.assert_allclose(predictions, model(x), rtol=1e-12)
+        np.testing.assert_allclose(predictions, model(x), rtol=1e-12, atol=1e-13)
 
     @pytest.mark.parametrize("size", [2, 5])
     def test_gradients_of_the_previous_batch_are_not_added(self, size: int) -> None:

@@ -1,10 +1,10 @@
 """Activations and weights of a network, and units that pass no gradient: dead or saturated ones."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from tinynet.functional import root_mean_square
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
@@ -33,11 +33,6 @@ def weight_parameters(model: Layer) -> list[tuple[str, Parameter]]:
         for name, parameter in model.named_parameters()
         if sum(size > 1 for size in parameter.value.shape) > 1
     ]
-
-
-def root_mean_square(array: Array) -> float:
-    """The root of the mean square of the entries, computed in float64 against overflow."""
-    return math.sqrt(np.mean(np.square(array, dtype=np.float64)))
 
 
 def stuck_units(calls: Sequence[Call]) -> list[Finding]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinynet.errors import AnomalyError
 from tinynet.layer import Layer
-from tinynet.optimizers import Optimizer
+from tinynet.optimizers.optimizer import Optimizer
 from tinynet.training.trainer import Trainer
 from tinynet.validation import first_index
 

@@ -13,17 +13,15 @@ import numpy as np
 
 from tinynet.datasets.batches import Batches
 from tinynet.errors import AnomalyError, GradientCheckError, InputError
+from tinynet.functional import root_mean_square
 from tinynet.gradcheck import check_gradients
-from tinynet.health.activations import (
-    leaf_calls,
-    root_mean_square,
-    stuck_units,
-    weight_parameters,
-)
+from tinynet.health.activations import leaf_calls, stuck_units, weight_parameters
 from tinynet.health.anomaly import detect_anomaly
 from tinynet.health.finding import Finding, Findings
 from tinynet.health.probes import learning_rate, relation
-from tinynet.losses import Hinge, MeanSquaredError, SoftmaxCrossEntropy
+from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
+from tinynet.losses.margin import Hinge
+from tinynet.losses.regression import MeanSquaredError
 from tinynet.parameter import Array
 from tinynet.recording import Call
 from tinynet.training.trainer import Trainer

@@ -13,8 +13,10 @@ from tinynet.errors import DivergenceError
 from tinynet.functional import softmax
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
-from tinynet.losses import MeanSquaredError, SoftmaxCrossEntropy
-from tinynet.optimizers import Adam, Optimizer
+from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
+from tinynet.losses.regression import MeanSquaredError
+from tinynet.optimizers.adaptive import Adam
+from tinynet.optimizers.optimizer import Optimizer
 from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array
 from tinynet.training.trainer import Trainer

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from tinynet.errors import InputError
-from tinynet.layers import Sequential
+from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY
 

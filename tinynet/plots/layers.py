@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from tinynet.errors import InputError
 from tinynet.functional import root_mean_square
 from tinynet.layer import Layer
-from tinynet.layers import Sequential
+from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, panels
 from tinynet.validation import whole_number

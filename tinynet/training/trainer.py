@@ -17,7 +17,7 @@ import numpy as np
 from tinynet.datasets.batches import Batches, Transform
 from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.optimizers import Optimizer
+from tinynet.optimizers.optimizer import Optimizer
 from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array
 from tinynet.saving.state import (
