@@ -50,7 +50,8 @@ def test_readme_and_docs_have_examples_that_run() -> None:
 
 def test_ci_runs_the_commands_that_readme_prints() -> None:
     readme, ci = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", ".ci/run"))
-    first, second = re.findall(r"^```bash\n(.*)\n```$", readme, re.MULTILINE)
+    (commands,) = re.findall(r"^```bash\n(.*?)\n```$", readme, re.MULTILINE | re.DOTALL)
+    first, second = commands.splitlines()
     assert first == 'pip install -e ".[examples]" && python examples/mnist_two_layer.py'
     assert second == 'pip install -e ".[dev]" && pytest'
     for command in (

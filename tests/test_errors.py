@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from tinynet import (
+    AnomalyError,
     CheckpointError,
+    DatasetError,
     Dense,
+    DivergenceError,
     EmptyBatchError,
+    GradientCheckError,
     InputError,
     ReLU,
     Sequential,
     ShapeError,
 )
+from tinynet.gradcheck.report import Verdict
 
 
 def test_a_shape_error_can_be_pickled_with_its_location_and_source() -> None:
@@ -35,9 +40,46 @@ def test_a_shape_error_without_location_source_and_hint_is_one_sentence() -> Non
     )
 
 
-def test_errors_of_input_and_checkpoints_are_value_errors() -> None:
+def test_errors_of_input_are_value_errors_and_errors_of_numbers_arithmetic_errors() -> None:
     assert issubclass(InputError, ValueError)
     assert issubclass(ShapeError, InputError)
     assert issubclass(EmptyBatchError, InputError)
     assert issubclass(CheckpointError, ValueError)
+    assert issubclass(DatasetError, ValueError)
+    assert issubclass(DivergenceError, ArithmeticError)
+    assert issubclass(AnomalyError, ArithmeticError)
+    assert issubclass(GradientCheckError, AssertionError)
+
+
+def test_errors_of_files_begin_with_the_path() -> None:
     assert str(CheckpointError("a.npz", "it is damaged")) == "a.npz: it is damaged"
+    assert str(DatasetError("a.gz", "10 labels", "9")) == "a.gz: expected 10 labels, got 9"
+
+
+def test_an_anomaly_error_keeps_layer_phase_step_array_and_index() -> None:
+    error = AnomalyError("layers.1, Tanh()", "forward", 7, "y", (0, 2), "while x is finite")
+    assert str(error) == (
+        "layers.1, Tanh(), forward, step 7: y has the first NaN or infinity at index (0, 2), "
+        "while x is finite"
+    )
+    assert (error.layer, error.phase, error.step) == ("layers.1, Tanh()", "forward", 7)
+    assert (error.array, error.index) == ("y", (0, 2))
+
+
+def test_a_gradient_check_error_keeps_the_wrong_entry_and_has_no_cause_yet() -> None:
+    error = GradientCheckError(
+        "x is wrong",
+        verdict=Verdict.WRONG,
+        layer="Tanh()",
+        parameter="x",
+        index=(1,),
+        analytic=2.0,
+        numeric=1.0,
+        error=1e-9,
+        around=iter([((0,), 3.0, 4.0)]),
+    )
+    assert str(error) == "Tanh(): x is wrong"
+    assert (error.verdict, error.layer, error.parameter) == (Verdict.WRONG, "Tanh()", "x")
+    assert (error.index, error.analytic, error.numeric, error.error) == ((1,), 2.0, 1.0, 1e-9)
+    assert error.around == [((0,), 3.0, 4.0)]
+    assert (error.cause, error.certain, error.snippet) == (None, False, "")

@@ -105,6 +105,11 @@ def test_output_shape_rejects_what_is_no_array_or_shape(x: Any, sentence: str) -
     assert str(error.value) == sentence
 
 
+def test_output_shape_passes_on_what_a_layer_says_about_the_dtype() -> None:
+    with pytest.raises(InputError, match=r"^Dense\(3, 2\) expects x of a float dtype, got uint8"):
+        Dense(3, 2).output_shape(np.zeros((5, 3), np.uint8))
+
+
 def test_the_first_forward_of_a_chain_checks_all_shapes_before_it_computes() -> None:
     products = []
 

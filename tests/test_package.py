@@ -113,10 +113,10 @@ if TYPE_CHECKING:
 else:
     import tinynet.errors
 def run():
-    from tinynet import SGD
+    from tinynet.training.trainer import Trainer
     from tinynet.saving import state
 """
-    expected = {"tinynet.errors", "tinynet.optimizers", "tinynet.saving.state"}
+    expected = {"tinynet.errors", "tinynet.training.trainer", "tinynet.saving.state"}
     assert imports_of(ast.parse(text)) == expected
 
 

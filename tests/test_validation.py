@@ -169,6 +169,11 @@ def test_shape_hint_is_empty_where_the_pattern_has_no_size_or_more_than_one() ->
     assert shape_hint("not a layer", (..., 3), (2, 4)) == ""
 
 
+def test_shape_hint_names_the_argument_for_a_size_on_an_axis_in_the_middle() -> None:
+    assert shape_hint(Image(3), ("N", 3, "T"), (2, 5, 9)) == "in_channels=5 would fit it"
+    assert shape_hint(Image(3), ("N", 3, "T"), (2, 5)) == ""
+
+
 def test_only_a_shape_error_of_x_has_a_hint() -> None:
     with pytest.raises(InputError, match=r"expects dy of shape \(\.\.\., 3\), got \(2, 4\)$"):
         Dense(3, 4).check_input(np.zeros((2, 4)), ..., 3, name="dy")

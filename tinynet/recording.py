@@ -35,9 +35,10 @@ def recording(
     """The calls of this method of the model and of all layers inside, in the order they return.
 
     >>> from tinynet import Dense, ReLU, Sequential
-    >>> model = Sequential([Dense(2, 3), ReLU()])
+    >>> model, x = Sequential([Dense(2, 3), ReLU()]), np.ones((4, 2), np.float32)
+    >>> y = model(x)  # the first forward checks the shapes, with an empty batch of its own
     >>> with recording(model) as calls:
-    ...     y = model(np.ones((4, 2), np.float32))
+    ...     y = model(x)
     >>> [(call.path, call.output.shape) for call in calls]
     [('layers.0', (4, 3)), ('layers.1', (4, 3)), ('', (4, 3))]
     """

@@ -72,7 +72,7 @@ def constructor_parameters(cls: type) -> dict[str, inspect.Parameter]:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for base in cls.__mro__[1:-1]:
             if "__init__" in vars(base):
-                inherited = inspect.signature(base).parameters
+                inherited = constructor_parameters(base)
                 return {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD} | {
                     n: p for n, p in inherited.items() if n not in parameters
                 }
@@ -96,7 +96,9 @@ def argument_text(value: Any) -> str:
     if isinstance(value, tuple | list) and not all(isinstance(item, int | tuple) for item in value):
         if all(isinstance(item, Parameter) for item in value):
             return f"{len(value)} parameters"
-        return f"[{', '.join(map(argument_text, value))}]"
+        texts = ", ".join(map(argument_text, value))
+        is_numbers = isinstance(value, tuple) and all(isinstance(item, float) for item in value)
+        return f"({texts})" if is_numbers else f"[{texts}]"
     return getattr(value, "__name__", None) or repr(value)
 
 

@@ -57,6 +57,20 @@ class Softmax(Layer):
         return dx
 
 
+class Centred(Layer):
+    """y = x less the mean of its row: for a dy of ones dx is exactly 0."""
+
+    def forward(self, x: Array) -> Array:
+        y: Array = x - x.mean(axis=1, keepdims=True)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (dy,) = self.saved_for_backward(dy)
+        dx: Array = dy - dy.mean(axis=1, keepdims=True)
+        return dx
+
+
 def found(layer: Layer, x: Array) -> list[Finding]:
     return stuck_units(leaf_calls(layer, x)[1])
 
@@ -77,6 +91,7 @@ def shifted(units: int, by: float) -> Array:
         Slopes(0, 1, at_zero=1),
         Slopes(-1, 1),
         Softmax(),
+        Centred(),
         Dropout(0.9, rng=0),
         Rescale(1 / 255),
         Rescale(0.0001, -3),

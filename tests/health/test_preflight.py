@@ -181,6 +181,12 @@ class TestHealthy:
         trainer.fit(*some(0, 640), epochs=3)
         check_healthy(trainer, *mnist())
 
+    def test_preflight_reports_no_start_loss_in_a_run_in_progress(self) -> None:
+        trainer = run(net(SMALL))
+        trainer.fit(*some(0, 64), epochs=1)
+        start(trainer.model[-1], times=100)  # type: ignore[index]
+        assert "start loss" not in names(preflight(trainer, *some(0, 500)))
+
     @pytest.mark.parametrize("bias", [True, False])
     def test_preflight_finds_nothing_in_a_linear_model_starting_at_0(self, bias: bool) -> None:
         dense = Dense(784, 10, bias=bias, weight_init=zeros)
@@ -774,6 +780,29 @@ class TestNothingChanges:
         for trainer in (checked, other):
             trainer.fit(images, labels, epochs=3)
         np.testing.assert_equal(checked.state_dict(), other.state_dict())
+
+    def test_preflight_runs_the_layers_of_copies(self) -> None:
+        class Counting(Layer):
+            """y = x; counts its calls."""
+
+            def __init__(self) -> None:
+                self.calls = 0
+
+            def forward(self, x: Array) -> Array:
+                self.calls += 1
+                self.save_for_backward(x)
+                return x.copy()
+
+            def backward(self, dy: Array) -> Array:
+                (dy,) = self.saved_for_backward(dy)
+                dx: Array = dy.copy()
+                return dx
+
+        x, score = features(0, 200)
+        counting = Counting()
+        model = Sequential([*net((12, 4, 2), before=()), counting])
+        check_healthy(run(model), x, (score > 0).astype(int))
+        assert counting.calls == 0
 
     @without_gradient_check
     def test_preflight_returns_the_same_findings_each_time(self) -> None:

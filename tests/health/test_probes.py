@@ -320,6 +320,15 @@ class TestRelation:
         assert relation(trainer(rate, model, loss), X, 0.3 * TARGETS + offset) == []
         assert relation(trainer(rate), X, LABELS) == []
 
+    def test_the_relation_is_detected_besides_unrelated_targets_of_a_larger_scale(self) -> None:
+        noise = np.random.default_rng(2).standard_normal((1000, 1)).astype(np.float32)
+        y = np.hstack([TARGETS, 1000 * noise])
+        assert relation(trainer(0.0, net(2), MeanSquaredError()), X, y) == []
+
+    def test_a_diverging_rate_raises_no_warning(self) -> None:
+        run = trainer(1e30, loss=MeanSquaredError())
+        assert relation(run, X[:100], np.zeros((100, 2), np.float32)) != []
+
     def test_the_relation_is_detected_in_noisy_targets_far_from_0(self) -> None:
         noise = np.random.default_rng(2).standard_normal((1000, 1)).astype(np.float32)
         model = net(1, 32)

@@ -48,7 +48,7 @@ def up_to_three(shape: tuple[int, ...]) -> st.SearchStrategy[Array]:
     ],
 )
 def test_gradients_of_activations(kind: type[Layer], configuration: dict[str, Any]) -> None:
-    check_layer(kind, ("N", ...), x=up_to_three, examples=0.4, **configuration)
+    check_layer(kind, ("N", ...), x=up_to_three, examples=0.24, **configuration)
 
 
 # The functions and their derivatives in decimal arithmetic

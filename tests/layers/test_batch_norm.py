@@ -56,7 +56,7 @@ def test_gradients_of_batch_norm_in_training() -> None:
         eps=epsilons,
         affine=st.booleans(),
         tracks=st.booleans(),
-        examples=0.4,
+        examples=0.28,
     )
 
 
@@ -199,7 +199,7 @@ def test_gradients_of_batch_norm_in_evaluation() -> None:
         x=spread,
         eps=epsilons,
         affine=st.booleans(),
-        examples=0.4,
+        examples=0.28,
     )
 
 

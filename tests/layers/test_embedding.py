@@ -37,7 +37,7 @@ def test_gradients_of_embedding() -> None:
         embedding_dim=sizes,
         padding_idx=paddings,
         rng=seeds,
-        examples=0.4,
+        examples=0.24,
     )
 
 
@@ -177,7 +177,7 @@ def test_gradients_of_positional_embedding() -> None:
         max_length=st.integers(4, 5),
         kind=st.sampled_from(["learned", "sinusoidal"]),
         rng=seeds,
-        examples=0.4,
+        examples=0.24,
     )
 
 

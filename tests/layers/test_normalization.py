@@ -38,7 +38,7 @@ def test_gradients_of_layer_norm() -> None:
         eps=epsilons,
         affine=st.booleans(),
         bias=st.booleans(),
-        examples=0.4,
+        examples=0.28,
     )
 
 
@@ -111,7 +111,7 @@ def test_gradients_of_rms_norm() -> None:
         axes=st.integers(1, 2),
         eps=epsilons | st.none(),
         affine=st.booleans(),
-        examples=0.4,
+        examples=0.28,
     )
 
 
@@ -168,7 +168,7 @@ def test_gradients_of_group_norm() -> None:
         num_groups=st.sampled_from([1, 2]),
         eps=epsilons,
         affine=st.booleans(),
-        examples=0.4,
+        examples=0.28,
     )
 
 

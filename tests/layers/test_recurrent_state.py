@@ -54,9 +54,9 @@ def test_a_given_state_is_neither_changed_nor_shared(kind: Any) -> None:
     assert all(map(np.array_equal, arrays_of(state), before))
     assert type(dstate) is type(state)
     returned = [y, dx, *arrays_of(dstate), *arrays_of(layer.final_state)]
-    for place, array in enumerate(returned):
+    for index, array in enumerate(returned):
         assert array.dtype == np.float64
-        for other in [*returned[:place], *arrays_of(state)]:
+        for other in [*returned[:index], *arrays_of(state)]:
             assert not np.shares_memory(array, other)
 
 

@@ -38,7 +38,7 @@ def drawn_block(
     return make_block(
         features,
         heads,
-        dim_feedforward=3,
+        dim_feedforward=2,
         norm_first=norm_first,
         causal=causal,
         dropout=dropout,
@@ -52,15 +52,15 @@ def test_gradients_of_a_transformer_block(norm_first: bool, activation: str) -> 
     # A norm over few features bends so much that differences tell little of it.
     check_layer(
         drawn_block,
-        st.tuples(st.integers(1, 2), st.integers(1, 2), st.just(4)),
+        st.sampled_from([(2, 1, 3), (1, 2, 3)]),
         x=lambda shape: st.integers(0, 99).map(lambda seed: draw(*shape, seed=seed)),
-        features=4,
-        heads=st.sampled_from([1, 2]),
+        features=3,
+        heads=st.sampled_from([1, 3]),
         norm_first=norm_first,
         causal=st.booleans(),
         dropout=st.sampled_from([0.0, 0.3]),
         activation=activation,
-        examples=0.08,  # each has some 130 parameters
+        examples=0.08,  # each has some 80 parameters
     )
 
 

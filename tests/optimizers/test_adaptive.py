@@ -204,7 +204,7 @@ class TestSettings:
             (Adam([one()]), "Adam(1 parameters)"),
             (
                 AdamW([one()], 0.1, betas=(0.5, 0.9)),
-                "AdamW(1 parameters, learning_rate=0.1, betas=[0.5, 0.9])",
+                "AdamW(1 parameters, learning_rate=0.1, betas=(0.5, 0.9))",
             ),
             (
                 RMSprop([one(), one()], alpha=0, eps=0, l2=0.1),

@@ -65,10 +65,9 @@ def _wrapped(name: str, method: Method, check: Method) -> Method:
     return wrapper
 
 
-def _layer_classes() -> list[type]:
-    """All subclasses of Layer, and the classes that they inherit from besides Layer."""
-    classes = [cls for subclass in _subclasses(Layer) for cls in subclass.__mro__]
-    return [cls for cls in dict.fromkeys(classes) if cls not in Layer.__mro__]
+def _layer_classes() -> dict[type, None]:
+    """All subclasses of Layer, and the classes that they inherit from."""
+    return dict.fromkeys(cls for subclass in _subclasses(Layer) for cls in subclass.__mro__)
 
 
 def _subclasses(cls: type) -> list[type]:

@@ -209,7 +209,7 @@ def _stuck_units(inspection: Inspection) -> Iterator[Finding]:
 def _initial_loss(inspection: Inspection) -> Iterator[Finding]:
     softmax = isinstance(inspection.trainer.loss, SoftmaxCrossEntropy)
     classes = inspection.prediction.shape[-1]
-    if not softmax or inspection.trainer.step or not inspection.in_range or classes == 1:
+    if not softmax or inspection.trainer.step or not inspection.in_range:
         return
     equal, loss = np.zeros_like(inspection.prediction), deepcopy(inspection.trainer.loss)
     uniform, initial = loss(equal, inspection.y), loss(inspection.prediction, inspection.y)
@@ -230,10 +230,10 @@ def _initial_loss(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _gradients(inspection: Inspection) -> Iterator[Finding]:
-    model, loss = deepcopy((inspection.trainer.model, inspection.trainer.loss))
     try:
-        check_gradients(model, inspection.x[:4], entries=200)
+        check_gradients(inspection.trainer.model, inspection.x[:4], entries=200)
         if inspection.in_range:
+            loss = inspection.trainer.loss
             check_gradients(loss, inspection.prediction[:4], inspection.y[:4])
     except GradientCheckError as error:
         head = str(error).partition("\n")[0].rstrip(".")

@@ -262,9 +262,11 @@ def _samples(arrays: Sequence[Any]) -> str:
 
 
 def _sum(arrays: Sequence[Array]) -> Array:
-    total: Array = arrays[0] + arrays[1] if len(arrays) > 1 else arrays[0].copy()
-    for array in arrays[2:]:
-        total += array
+    total = arrays[0]
+    if len(arrays) > 1:
+        total = arrays[0] + arrays[1]  # a new array, for the rest to be added in place
+        for array in arrays[2:]:
+            total += array
     return total
 
 
