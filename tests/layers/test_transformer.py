@@ -49,7 +49,7 @@ def drawn_block(
 @pytest.mark.gradients
 @pytest.mark.parametrize(("norm_first", "activation"), [(True, "gelu"), (False, "relu")])
 def test_gradients_of_a_transformer_block(norm_first: bool, activation: str) -> None:
-    # A norm over few features bends so much that differences tell little of it.
+    # Not over one or two features: a norm is too curved there for differences.
     check_layer(
         drawn_block,
         st.sampled_from([(2, 1, 3), (1, 2, 3)]),

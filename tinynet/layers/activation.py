@@ -1,6 +1,6 @@
-"""Activation functions, applied to each entry by itself: ReLU and its variants, and smooth ones.
+"""Activation functions, entry by entry: ReLU and its variants, sigmoid, tanh, SiLU, softplus, GELU.
 
-Without one between them, dense layers in a row are only one linear function.
+Without a nonlinear function between them, dense layers in a row are one linear function.
 """
 
 from abc import abstractmethod
