@@ -1,3 +1,8 @@
+import os
+
+# Two test processes share the cores already: threads of BLAS below them only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import Phase, settings
 
 # The same examples on every machine and in every run: a test is red because of the code alone.

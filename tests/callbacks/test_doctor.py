@@ -114,7 +114,12 @@ def mnist() -> tuple[Array, Array]:
 class TestHealthyRuns:
     @pytest.mark.parametrize(
         ("optimizer", "rate", "every_steps"),
-        [(SGD, 0.1, 1), (SGD, Cosine(0.2, steps=600), 50), (Adam, 0.001, 50), (Adam, 0.005, 3)],
+        [
+            (SGD, 0.1, 1),
+            (SGD, Cosine(0.2, steps=600), 50),
+            (Adam, 0.005, 3),
+            pytest.param(Adam, 0.001, 50, marks=pytest.mark.sweep),
+        ],
     )
     def test_doctor_finds_nothing_in_healthy_runs_on_mnist(
         self, optimizer: Callable[..., Any], rate: Any, every_steps: int
