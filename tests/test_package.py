@@ -184,3 +184,8 @@ def test_import_training_and_gradient_checks_need_numpy_alone() -> None:
 def test_every_public_name_can_be_imported() -> None:
     assert all(hasattr(tinynet, name) for name in tinynet.__all__)
     assert tinynet.__version__ == version("tinynet-numpy")
+
+
+def test_a_name_that_the_package_does_not_have_is_no_attribute() -> None:
+    assert hasattr(tinynet, "Trainer")
+    assert not hasattr(tinynet, "Trainers")
