@@ -166,6 +166,7 @@ def test_import_training_and_gradient_checks_need_numpy_alone() -> None:
         f"import sys; before = {modules};"
         "import tinynet;"
         f"print(*{modules} - before - set(sys.stdlib_module_names));"
+        "assert tinynet.datasets.load_mnist;"
         f"sys.modules.update(dict.fromkeys({extras}));"  # None stands for what is not installed
         "import numpy as np; from tinynet import *;"
         "train, test = datasets.load_mnist();"
