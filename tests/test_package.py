@@ -125,6 +125,16 @@ def test_no_file_of_the_package_has_more_than_400_lines() -> None:
     assert {name: count for name, count in lines.items() if count > 400} == {}
 
 
+def test_no_public_docstring_has_more_than_20_lines() -> None:
+    lines = {
+        f"{module}.{node.name}": len((ast.get_docstring(node) or "").splitlines())
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert {name: count for name, count in lines.items() if count > 20} == {}
+
+
 @pytest.mark.parametrize(("name", "most"), [("layers", 18), ("gradcheck", 10)])
 def test_folders_of_the_package_hold_few_files(name: str, most: int) -> None:
     files = [path for path in (ROOT / name).iterdir() if path.suffix == ".py"]

@@ -183,3 +183,14 @@ def test_recording_finds_layers_in_dicts_and_records_predictions_in_evaluation_m
         ("", 1),
     ]
     np.testing.assert_array_equal(calls[0].output, X[:2])
+
+
+def test_recordings_of_one_network_can_be_nested(model: Sequential) -> None:
+    model(X)
+    with recording(model) as outer:
+        with recording(model) as inner:
+            model(X)
+        model(X)
+    assert [call.path for call in inner] == [*PATHS, "layers.1", ""]
+    assert len(outer) == 2 * len(inner)
+    assert not any("forward" in vars(layer) for _, layer in model.named_layers())

@@ -55,13 +55,16 @@ def recording(
         return call
 
     layers = model.named_layers()
-    for path, layer in layers:
-        vars(layer)[method] = recorded(path, layer, getattr(layer, method))
+    before = [vars(layer).get(method) for _, layer in layers]  # set where recordings are nested
     try:
+        for path, layer in layers:
+            vars(layer)[method] = recorded(path, layer, getattr(layer, method))
         yield calls
     finally:
-        for _, layer in layers:
-            del vars(layer)[method]
+        for (_, layer), own in zip(layers, before, strict=True):
+            vars(layer).pop(method, None)
+            if own is not None:
+                vars(layer)[method] = own
 
 
 def _copy(value: Any) -> Any:

@@ -19,8 +19,7 @@ class KLDivergence(Layer):
     shape of x or, with log_target=True, their logarithms. 0 · log 0 is 0.
     Gradient: dx = -t / N, and -t with reduction="sum".
 
-    It is `KLDivLoss` of PyTorch with reduction="batchmean", which there is not the default: the
-    mean is over samples, the entries of axis 0, and not over all entries.
+    It is `KLDivLoss` of PyTorch with reduction="batchmean": the mean is over samples, not entries.
 
     Raises:
         InputError: settings out of range, no float x (N, ...), or targets of another shape, below
@@ -33,8 +32,6 @@ class KLDivergence(Layer):
     >>> x, t = np.log([[0.5, 0.5]]), np.array([[1.0, 0.0]])
     >>> round(loss(x, t), 4)  # ln 2
     0.6931
-    >>> loss.backward()
-    array([[-1., -0.]])
     """
 
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
