@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinynet.errors import InputError
-from tinynet.functional import sigmoid
+from tinynet.functional import sigmoid, softplus
 from tinynet.layer import Layer
 from tinynet.losses.targets import check_reduction, check_same_shape, nonnegative_weights
 from tinynet.parameter import Array
@@ -54,10 +54,7 @@ class BinaryCrossEntropy(Layer):
         if self.weight is not None:
             positive *= self.weight
             negative *= self.weight
-        # -log s(z) = log(1 + exp(-|z|)) + max(-z, 0): nothing overflows, no digits are lost.
-        log_term = np.log1p(np.exp(-np.abs(logits)))
-        losses = positive * (log_term + np.maximum(-logits, 0))
-        losses += negative * (log_term + np.maximum(logits, 0))
+        losses = positive * softplus(-logits) + negative * softplus(logits)  # -log s(z), -log s(-z)
         divisor = logits.size if self.reduction == "mean" else 1
         loss = float(losses.sum(dtype=np.float64)) / divisor
         self.save_for_backward(loss, logits, positive, negative, divisor)
