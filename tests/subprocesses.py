@@ -14,3 +14,8 @@ def run_python(script: str, *arguments: object) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def raise_error(error: BaseException) -> None:
+    """Raises an error, in the process that runs it."""
+    raise error

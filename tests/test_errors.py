@@ -1,8 +1,15 @@
+import multiprocessing
 import pickle
+import pkgutil
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from importlib import import_module
 
 import numpy as np
 import pytest
+from subprocesses import raise_error
 
+import tinynet
 from tinynet import (
     AnomalyError,
     CheckpointError,
@@ -12,6 +19,7 @@ from tinynet import (
     EmptyBatchError,
     GradientCheckError,
     InputError,
+    Lambda,
     ReLU,
     Sequential,
     ShapeError,
@@ -19,10 +27,84 @@ from tinynet import (
 from tinynet.gradcheck.report import Verdict
 
 
-def test_a_shape_error_can_be_pickled_with_its_location_and_source() -> None:
+def shape_error() -> ShapeError:
+    """With a location, a source, and a layer that cannot be pickled."""
+    layers = [ReLU(), Lambda(lambda x: x, lambda dy, _: dy), Dense(3, 2)]
     with pytest.raises(ShapeError) as error:
-        Sequential([ReLU(), Dense(3, 2)])(np.zeros((4, 5)))
-    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+        Sequential(layers)(np.zeros((4, 5)))
+    error.value.layer = layers[1]
+    error.value.add_note("a note")
+    return error.value
+
+
+def gradient_check_error() -> GradientCheckError:
+    error = GradientCheckError(
+        "wrong", verdict=Verdict.NOT_ZERO, layer="ReLU()", index=(0, 2), analytic=1.0
+    )
+    error.snippet = "check_gradients(...)"
+    return error
+
+
+ERRORS = [
+    InputError("too wide"),
+    shape_error(),
+    EmptyBatchError("too wide"),
+    CheckpointError("a.npz", "it is damaged"),
+    DatasetError("a.gz", "10 labels", "9"),
+    DivergenceError("the loss became nan"),
+    AnomalyError("layers.1, Tanh()", "forward", 7, "y", (0, 2), "while x is finite"),
+    gradient_check_error(),
+]
+
+
+def facts(error: BaseException) -> dict[str, str]:
+    """All that an error carries, with layers as their text."""
+    return {name: str(value) for name, value in vars(error).items()} | {"message": str(error)}
+
+
+def exception_classes() -> set[type[BaseException]]:
+    """The exceptions that the modules of the package define, whatever they are called."""
+    names = (module.name for module in pkgutil.walk_packages(tinynet.__path__, "tinynet."))
+    modules = [import_module(name) for name in names if not name.endswith("__main__")]
+    return {
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, BaseException)
+        and value.__module__.startswith("tinynet")
+    }
+
+
+def test_each_exception_class_of_the_package_is_among_the_examples() -> None:
+    public = {cls for cls in exception_classes() if not cls.__name__.startswith("_")}
+    assert public == {type(error) for error in ERRORS}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_pickle_with_all_that_it_carries(
+    error: BaseException, protocol: int
+) -> None:
+    restored = pickle.loads(pickle.dumps(error, protocol))
+    assert type(restored) is type(error)
+    assert facts(restored) == facts(error)
+    assert facts(deepcopy(error)) == facts(error)
+
+
+@pytest.mark.parametrize("kind", ["Pool", "ProcessPoolExecutor"])
+def test_every_error_comes_out_of_another_process(kind: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) if kind == "Pool" else ProcessPoolExecutor(1, context) as workers:
+        for error in ERRORS:
+            if isinstance(workers, ProcessPoolExecutor):
+                wait = workers.submit(raise_error, error).result
+            else:
+                wait = workers.apply_async(raise_error, [error]).get
+            with pytest.raises(type(error)) as raised:
+                wait(timeout=60)
+            assert facts(raised.value)["message"] == str(error)
+            assert vars(raised.value).keys() >= vars(error).keys()
 
 
 def test_add_location_puts_each_outer_location_in_front_of_the_message() -> None:

@@ -4,6 +4,7 @@ The message is one sentence: who complains, what was expected, what was got, and
 """
 
 from collections.abc import Iterable, Sequence
+from copyreg import __newobj__ as newobj  # type: ignore[attr-defined]  # calls __new__ alone
 from enum import StrEnum
 from types import EllipsisType
 from typing import Any
@@ -14,7 +15,20 @@ Pattern = Sequence[
 ]  # sizes; a letter stands for any size, ... for any axes
 
 
-class InputError(ValueError):
+class _Portable:
+    """An error that survives `pickle`, as on its way out of a `multiprocessing.Pool`."""
+
+    args: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without __init__, whose arguments are not kept. A layer in an error becomes its text: it
+        # may have large weights, or functions that cannot be pickled.
+        args = (str(a) if hasattr(a, "forward") else a for a in self.args)
+        state = {n: str(v) if hasattr(v, "forward") else v for n, v in vars(self).items()}
+        return newobj, (type(self), *args), state
+
+
+class InputError(_Portable, ValueError):
     """A layer, loss or optimizer got something that it does not accept."""
 
     def add_location(self, location: str) -> None:
@@ -58,25 +72,25 @@ class EmptyBatchError(InputError):
     """A layer cannot take an empty batch, so that its output shape is unknown."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(_Portable, ValueError):
     """A checkpoint file cannot be written or read; the message begins with its path."""
 
     def __init__(self, path: object, sentence: object) -> None:
         super().__init__(f"{path}: {sentence}")
 
 
-class DatasetError(ValueError):
+class DatasetError(_Portable, ValueError):
     """A dataset file is missing, damaged or of another kind; the message begins with its path."""
 
     def __init__(self, path: object, expected: str, got: str) -> None:
         super().__init__(f"{path}: expected {expected}, got {got}")
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(_Portable, ArithmeticError):
     """The loss became infinite or NaN; the parameters are those before this step."""
 
 
-class AnomalyError(ArithmeticError):
+class AnomalyError(_Portable, ArithmeticError):
     """`detect_anomaly` found the first NaN or infinity: `layer` is the path and repr of its layer.
 
     `phase` is "input", "forward", "backward" or "step" (of the optimizer). `step` is the number of
@@ -98,7 +112,7 @@ class AnomalyError(ArithmeticError):
         self.index = index
 
 
-class GradientCheckError(AssertionError):
+class GradientCheckError(_Portable, AssertionError):
     """A layer's backward does not fit its forward, or one of them cannot be trusted.
 
     `verdict` is the broken rule. For a wrong entry, `parameter` (or "x"), `index`, `analytic`,
