@@ -22,34 +22,63 @@ def improvements(monitor: Monitor, values: list[float]) -> list[bool]:
     return [monitor.improves({monitor.metric: value}) for value in values]
 
 
-class TestImproves:
-    @pytest.mark.parametrize(
-        ("metric", "higher"),
-        [
-            ("loss", False),
-            ("validation_loss", False),
-            ("top_1_error", False),
-            ("accuracy", True),
-            ("f1", True),
-            ("losses", True),
-            ("loss_of_face", True),
-        ],
+def undeclared(metric: str) -> str:
+    return (
+        f"Monitor expects to know whether a higher {metric} is better, got no declaration: write "
+        f"Monitor('{metric}', higher_is_better=True) (or False), or set higher_is_better in the "
+        "class of the metric"
     )
-    def test_monitor_infers_the_direction_from_the_name_of_the_metric(
+
+
+class TestDirection:
+    @pytest.mark.parametrize("metric", ["loss", "validation_loss"])
+    def test_a_lower_loss_is_better(self, metric: str) -> None:
+        monitor = Monitor(metric)
+        assert monitor.higher_is_better is False
+        assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, False, True]
+
+    @pytest.mark.parametrize(
+        "metric", ["accuracy", "validation_rmse", "top_1_error", "my_loss", "loss_of_face", "f1"]
+    )
+    def test_no_direction_is_guessed_from_a_name(self, metric: str) -> None:
+        monitor = Monitor(metric)
+        assert said(monitor.improves, {metric: 1.0}) == undeclared(metric)
+        assert said(monitor.check, {"loss": False, metric: None}) == undeclared(metric)
+        assert (monitor.best, monitor.waited) == (None, 0)
+
+    @pytest.mark.parametrize("higher", [True, False])
+    @pytest.mark.parametrize("metric", ["accuracy", "validation_rmse", "my_loss"])
+    def test_monitor_takes_the_direction_that_the_metric_declares(
         self, metric: str, higher: bool
     ) -> None:
         monitor = Monitor(metric)
-        assert monitor.higher_is_better is higher
+        monitor.check({"loss": False, metric: higher})
+        monitor.reset()
         assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, higher, not higher]
+        monitor.check({"loss": False, metric: not higher})
+        monitor.reset()
+        assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, not higher, higher]
 
     @pytest.mark.parametrize("higher", [True, False])
     @pytest.mark.parametrize("metric", ["loss", "accuracy"])
-    def test_monitor_takes_an_explicit_direction(self, metric: str, higher: bool) -> None:
-        monitor = Monitor(metric, higher_is_better=higher)
-        assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, higher, not higher]
+    def test_a_direction_that_is_given_comes_before_a_declared_one(
+        self, metric: str, higher: bool
+    ) -> None:
+        for declared in (True, False, None):
+            monitor = Monitor(metric, higher_is_better=higher)
+            monitor.check({metric: declared})
+            assert improvements(monitor, [1.0, 2.0, 0.0]) == [True, higher, not higher]
 
+    @pytest.mark.parametrize("wrong", ["max", 1, 0.0])
+    def test_a_direction_is_true_false_or_none(self, wrong: Any) -> None:
+        assert said(Monitor, "f1", higher_is_better=wrong) == (
+            f"Monitor expects higher_is_better to be True or False or None, got {wrong!r}"
+        )
+
+
+class TestImproves:
     def test_monitor_counts_epochs_without_improvement(self) -> None:
-        monitor = Monitor("accuracy")
+        monitor = Monitor("accuracy", higher_is_better=True)
         waits = []
         for value in (0.5, 0.5, 0.4, 0.6, 0.1):
             monitor.improves({"accuracy": value, "loss": 0.0})
@@ -71,9 +100,9 @@ class TestImproves:
             True,
         ]
 
-    @pytest.mark.parametrize("metric", ["loss", "accuracy"])
-    def test_nan_is_never_an_improvement(self, metric: str) -> None:
-        monitor = Monitor(metric)
+    @pytest.mark.parametrize("higher", [True, False])
+    def test_nan_is_never_an_improvement(self, higher: bool) -> None:
+        monitor = Monitor("metric", higher_is_better=higher)
         assert improvements(monitor, [math.nan, math.nan]) == [False, False]
         assert (monitor.best, monitor.waited) == (None, 2)
         assert improvements(monitor, [0.5, math.nan]) == [True, False]
@@ -86,7 +115,8 @@ class TestImproves:
             True,
             False,
         ]
-        assert improvements(Monitor("score"), [-math.inf, 3.0, math.inf, 0.0]) == [
+        score = Monitor("score", higher_is_better=True)
+        assert improvements(score, [-math.inf, 3.0, math.inf, 0.0]) == [
             False,
             True,
             True,
@@ -133,21 +163,20 @@ class TestErrors:
         )
 
     def test_monitor_rejects_metrics_without_its_own_and_counts_nothing(self) -> None:
-        monitor = Monitor("f1")
-        metrics = {"loss": 1.0, "accuracy": 0.5}
+        monitor = Monitor("f1", higher_is_better=True)
         sentence = "Monitor expects one of the metrics loss, accuracy, got 'f1'"
-        assert said(monitor.improves, metrics) == sentence
-        assert said(monitor.check, metrics) == sentence
+        assert said(monitor.improves, {"loss": 1.0, "accuracy": 0.5}) == sentence
+        assert said(monitor.check, {"loss": False, "accuracy": True}) == sentence
         assert monitor.waited == 0
 
     def test_monitor_of_a_validation_metric_hints_at_validation_data(self) -> None:
-        assert said(Monitor("validation_loss").check, {"loss": 1.0}) == (
+        assert said(Monitor("validation_loss").check, {"loss": False}) == (
             "Monitor expects one of the metrics loss, got 'validation_loss'; "
             "give validation data to fit"
         )
 
     def test_monitor_accepts_metrics_that_contain_its_own(self) -> None:
-        Monitor("validation_loss").check({"loss": 1.0, "validation_loss": 2.0})
+        Monitor("validation_loss").check({"loss": False, "validation_loss": False})
 
 
 class TestState:

@@ -190,7 +190,7 @@ class TestOneCycle:
 def rates_after(schedule: OnPlateau, values: list[float]) -> list[float]:
     rates = []
     for value in values:
-        schedule.observe({"loss": value, "accuracy": value})
+        schedule.observe(dict.fromkeys(("loss", "accuracy", "validation_rmse"), value))
         rates.append(schedule(0))
     return rates
 
@@ -233,10 +233,28 @@ class TestOnPlateau:
 
     def test_on_plateau_follows_the_direction_of_its_monitor(self) -> None:
         higher = OnPlateau(8.0, factor=0.5, patience=0, monitor="accuracy")
+        higher.check_metrics({"loss": False, "accuracy": True})
         assert rates_after(higher, [0.5, 0.6, 0.6]) == [8, 8, 4]
         monitor = Monitor("accuracy", higher_is_better=False, min_delta=0.5)
         lower = OnPlateau(8.0, factor=0.5, patience=0, monitor=monitor)
         assert rates_after(lower, [3.0, 2.0, 1.75]) == [8, 8, 4]
+
+    def test_on_plateau_refuses_a_metric_without_a_known_direction(self) -> None:
+        plateau = OnPlateau(8.0, patience=0, monitor="validation_rmse")
+        for schedule in (plateau, LinearWarmUp(2, then=plateau)):
+            sentence = "Monitor expects to know whether a higher validation_rmse is better"
+            metrics = {"loss": False, "validation_rmse": None}
+            assert error_of(schedule.check_metrics, metrics).startswith(sentence)
+            assert error_of(schedule.observe, {"validation_rmse": 1.0}).startswith(sentence)
+            assert error_of(schedule.check_metrics, {"loss": False}).startswith(
+                "Monitor expects one of the metrics loss, got 'validation_rmse'"
+            )
+        assert plateau(0) == 8
+        LinearWarmUp(2, then=plateau).check_metrics({"validation_rmse": False})
+        assert rates_after(plateau, [3.0, 3.0]) == [8, 0.8]
+
+    def test_other_schedules_need_no_metric(self) -> None:
+        Constant(0.1).check_metrics({"loss": False})
 
     def test_on_plateau_is_constant_within_an_epoch(self) -> None:
         schedule = OnPlateau(8.0, monitor="loss")
@@ -374,7 +392,7 @@ def test_wrong_inner_schedules_and_monitors_are_refused() -> None:
         (OneCycle(0.1, steps=3, warm_up=0.5), "OneCycle(0.1, steps=3, warm_up=0.5)"),
         (
             OnPlateau(0.1, patience=2, monitor="accuracy"),
-            "OnPlateau(0.1, patience=2, monitor=Monitor('accuracy', higher_is_better=True))",
+            "OnPlateau(0.1, patience=2, monitor=Monitor('accuracy'))",
         ),
     ],
 )

@@ -33,8 +33,8 @@ class Checkpoint(Callback):
         trainer.fit(x, y, epochs=20, callbacks=[Checkpoint("runs/digits")])
 
     Raises:
-        InputError: a number below 1; at the start of fit, there is no such metric, or the folder
-            has checkpoints of later steps, which belong to another run.
+        InputError: a number below 1; at the start of fit, a metric that `Monitor` refuses, or the
+            folder has checkpoints of later steps, which belong to another run.
         CheckpointError: a file cannot be written.
     """
 
@@ -66,7 +66,7 @@ class Checkpoint(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Makes the folder, and removes unfinished files of an interrupted run."""
         if self.best is not None:
-            self.best.check(trainer.last_metrics)
+            self.best.check(trainer.higher_is_better)
             if not self._resumed:
                 self.best.reset()
         self._resumed = False

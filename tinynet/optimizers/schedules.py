@@ -24,7 +24,12 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
 
-    def observe(self, metrics: Mapping[str, float]) -> None:  # noqa: B027  # most need no metrics
+    def check_metrics(  # noqa: B027  # most need no metrics
+        self, higher_is_better: Mapping[str, bool | None]
+    ) -> None:
+        """Raises InputError unless these are the metrics that `observe` needs, see `Monitor`."""
+
+    def observe(self, metrics: Mapping[str, float]) -> None:  # noqa: B027  # as above
         """Takes the metrics of an epoch, at its end."""
 
     def state_dict(self) -> State:
@@ -149,6 +154,10 @@ class LinearWarmUp(Schedule):
             return self.then(0) * ((step + 1) / self.steps)
         return self.then(step - self.steps)
 
+    def check_metrics(self, higher_is_better: Mapping[str, bool | None]) -> None:
+        """As the schedule after the warm-up."""
+        self.then.check_metrics(higher_is_better)
+
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Passes the metrics to the schedule after the warm-up."""
         self.then.observe(metrics)
@@ -208,7 +217,8 @@ class OnPlateau(Schedule):
     """Multiplies the rate by `factor` when a metric has not improved for over `patience` epochs.
 
     The rate does not fall below `lowest`. The metric is read after each epoch, see `Monitor`: a
-    Trainer calls `schedule.observe(metrics)`, as a loop of your own has to.
+    Trainer calls `schedule.observe(metrics)`, as a loop of your own has to, and before the first
+    step `schedule.check_metrics(trainer.higher_is_better)`.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
     section 3.4, with a tenth of the rate after each plateau.
@@ -238,6 +248,10 @@ class OnPlateau(Schedule):
     def __call__(self, step: int) -> float:  # noqa: ARG002  # it depends on the epochs alone
         """The current rate."""
         return self.rate
+
+    def check_metrics(self, higher_is_better: Mapping[str, bool | None]) -> None:
+        """Raises InputError unless the monitored metric is one of these, with a known direction."""
+        self.monitor.check(higher_is_better)
 
     def observe(self, metrics: Mapping[str, float]) -> None:
         """Lowers the rate if the metric has not improved for more than `patience` epochs."""

@@ -1,0 +1,167 @@
+import copy
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from metric_cases import said, same
+
+from tinynet import (
+    Accuracy,
+    Array,
+    ConfusionMatrix,
+    LogLoss,
+    Metric,
+    TopKAccuracy,
+)
+from tinynet.metrics.metric import Metrics
+
+
+class Mean(Metric):
+    """A user-defined metric, with a single number and a row as results."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.total = np.zeros(2)
+
+    def update(self, prediction: Array, targets: Array) -> None:
+        self.total += [prediction.sum(), len(targets)]
+
+    def results(self) -> dict[str, Any]:
+        return {self.name: np.float64(self.total[0]), f"{self.name}_row": self.total.copy()}
+
+
+class TestMetrics:
+    def test_several_metrics_get_the_same_batches_and_return_all_values(self) -> None:
+        metrics = Metrics([Accuracy(), TopKAccuracy(2), ConfusionMatrix(3)])
+        prediction, labels = np.eye(3)[[0, 1, 1]], np.array([0, 1, 2])
+        metrics.update(prediction[:1], labels[:1])
+        metrics.update(prediction[1:], labels[1:])
+        assert same(
+            metrics.results(),
+            {
+                "accuracy": 2 / 3,
+                "top_2_accuracy": 2 / 3,
+                "confusion_matrix": [[1, 0, 0], [0, 1, 0], [0, 1, 0]],
+            },
+        )
+        metrics.reset()
+        assert metrics.results()["confusion_matrix"].tolist() == [[0] * 3] * 3
+        assert math.isnan(metrics.results()["accuracy"])
+
+    def test_no_metrics_have_no_values_and_an_empty_state(self) -> None:
+        metrics = Metrics(())
+        metrics.update(np.eye(2), np.array([0, 1]))
+        assert metrics.results() == metrics.scalars() == metrics.state_dict() == {}
+        metrics.reset()
+        metrics.load_state_dict({})
+
+    def test_scalars_are_the_results_that_are_single_numbers(self) -> None:
+        metrics = Metrics([ConfusionMatrix(2), Mean("mean"), Accuracy()])
+        metrics.update(np.eye(2), np.array([0, 1]))
+        scalars = metrics.scalars()
+        assert scalars == {"mean": 2, "accuracy": 1}
+        assert {type(value) for value in scalars.values()} == {float}
+
+    def test_metrics_are_copied_from_0_and_the_originals_stay_unchanged(self) -> None:
+        own = Accuracy()
+        own.update(np.eye(2), np.array([0, 1]))
+        metrics = Metrics([own])
+        assert math.isnan(metrics.results()["accuracy"])
+        metrics.update(np.eye(2), np.array([1, 1]))
+        assert metrics.results() == {"accuracy": 0.5}
+        assert own.results() == {"accuracy": 1}
+        assert own.counts.tolist() == [2, 2]
+
+    @pytest.mark.parametrize(
+        ("metrics", "reserved", "names"),
+        [
+            ([Accuracy(), Accuracy()], (), "accuracy, accuracy"),
+            ([Mean("loss")], ("loss", "learning_rate"), "loss, learning_rate, loss, loss_row"),
+            (
+                [TopKAccuracy(1), Mean("top_1_accuracy")],
+                (),
+                "top_1_accuracy, top_1_accuracy, top_1_accuracy_row",
+            ),
+        ],
+    )
+    def test_two_results_of_the_same_name_are_rejected(
+        self, metrics: Sequence[Metric], reserved: tuple[str, ...], names: str
+    ) -> None:
+        assert said(Metrics, metrics, reserved) == (
+            f"Trainer expects metrics of different names, got {names}"
+        )
+
+    @pytest.mark.parametrize(
+        ("metrics", "sentence"),
+        [
+            ([Accuracy], f"metrics, got {Accuracy!r}: write Accuracy(...)"),
+            ([Accuracy(), "accuracy"], "metrics, got 'accuracy'"),
+            ([None], "metrics, got None"),
+            ("ab", "metrics, got 'a'"),
+            (None, "metrics as a list of them, got None"),
+            ({1: 2}, "metrics as a list of them, got {1: 2}"),
+        ],
+    )
+    def test_items_that_are_not_metrics_are_rejected(self, metrics: Any, sentence: str) -> None:
+        assert said(Metrics, metrics) == f"Trainer expects {sentence}"
+
+    def test_a_single_metric_and_a_generator_are_rejected(self) -> None:
+        one, stream = Accuracy(), (metric for metric in [Accuracy()])
+        for wrong in (one, stream):
+            assert said(Metrics, wrong) == (
+                f"Trainer expects metrics as a list of them, got {wrong!r}"
+            )
+
+    def test_several_metrics_continue_from_their_state(self) -> None:
+        metrics, other = (Metrics([Accuracy(), Mean("mean")]) for _ in range(2))
+        metrics.update(np.eye(2), np.array([0, 1]))
+        other.update(np.eye(2), np.array([1, 0]))
+        state = copy.deepcopy(metrics.state_dict())
+        assert json.dumps({index: list(counts) for index, counts in state.items()}) == (
+            '{"0": ["counts"], "1": ["total"]}'
+        )
+        other.check_state_dict(state)
+        assert other.results()["accuracy"] == 0
+        other.load_state_dict(state)
+        assert same(other.results(), metrics.results())
+
+    def test_an_invalid_state_of_one_metric_changes_none(self) -> None:
+        metrics = Metrics([Accuracy(), Mean("mean")])
+        metrics.update(np.eye(2), np.array([0, 1]))
+        before = copy.deepcopy(metrics.state_dict())
+        assert said(metrics.check_state_dict, {"0": before["0"]}) == (
+            "metrics expects a state with 0, 1, got none of 1"
+        )
+        wrong = {"0": {"counts": np.zeros(2, int)}, "1": {"counts": np.zeros(2, int)}}
+        assert said(metrics.check_state_dict, wrong) == (
+            "Mean expects a state with total, got none of total, and counts"
+        )
+        assert same(metrics.state_dict()["0"], before["0"])
+        assert same(metrics.state_dict()["1"], before["1"])
+
+    def test_directions_are_those_that_the_metrics_declare_for_their_single_numbers(self) -> None:
+        class Both(Mean):
+            higher_is_better = {"mean": True, "mean_row": False}  # noqa: RUF012
+
+        metrics = Metrics(
+            [Accuracy(), LogLoss(), ConfusionMatrix(2), Mean("my_loss"), Both("mean")]
+        )
+        assert metrics.higher_is_better() == {
+            "accuracy": True,
+            "log_loss": False,
+            "my_loss": None,
+            "mean": True,
+        }
+        assert Metrics([Both("other")]).higher_is_better() == {"other": None}
+
+    @pytest.mark.parametrize("wrong", ["max", 1, {"mean": "max"}])
+    def test_a_direction_is_true_false_none_or_a_dict_of_them(self, wrong: Any) -> None:
+        metric = Mean("mean")
+        metric.higher_is_better = wrong
+        assert said(Metrics, [metric]) == (
+            "Trainer expects higher_is_better of Mean('mean') to be True, False, None or a dict "
+            f"with one of them for each result, got {wrong!r}"
+        )

@@ -1,0 +1,1 @@
+"""Metrics: measures of how good predictions are; `tinynet` exports all of them."""

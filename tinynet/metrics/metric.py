@@ -1,0 +1,206 @@
+"""Metric: a measure of how good predictions are, accumulated batch by batch.
+
+`update(prediction, targets)` adds a batch, `results()` returns the values by name, and `reset()`
+starts again. What is kept are counts and sums, so that the division into batches changes no value
+(but for the rounding of sums).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from types import EllipsisType
+from typing import Any, final
+
+import numpy as np
+
+from tinynet.errors import InputError
+from tinynet.parameter import Array
+from tinynet.saving.state import State, check_array, check_arrays, check_keys, load_arrays
+from tinynet.signature import constructor_call
+from tinynet.validation import check_array as check_is_array
+from tinynet.validation import check_shape
+
+
+class Metric(ABC):
+    """The base class of metrics, which keep their counts in arrays as public attributes, from 0 on.
+
+    `higher_is_better` says which values are better, for callbacks that look for the best epoch:
+    True, False, or a dict with one of them for each result; None if neither is declared.
+    """
+
+    higher_is_better: bool | Mapping[str, bool | None] | None = None
+    # If True, the batches decide the shape of the arrays: all have the same, without any batch an
+    # empty one. They are then replaced and never written to, so that a state stays as it was.
+    shapes_vary: bool = False
+
+    @abstractmethod
+    def update(self, prediction: Array, targets: Array) -> None:
+        """Adds a batch; one that is refused changes nothing."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Any]:
+        """The values so far, by name; NaN before the first batch."""
+
+    @final
+    def __call__(self, prediction: Array, targets: Array) -> dict[str, Any]:
+        """The values of this one batch."""
+        former = deepcopy(self.state_dict())
+        self.reset()
+        try:
+            self.update(prediction, targets)
+        except Exception:
+            self.load_state_dict(former)
+            raise
+        return self.results()
+
+    @final
+    def check_input(
+        self,
+        x: Any,
+        *shape: int | str | EllipsisType,
+        name: str = "x",
+        integers: bool = True,  # noqa: ARG002  # as in a layer, but integers are always accepted
+    ) -> None:
+        """Raises InputError unless x is an array of numbers of `shape`, see `Layer.check_input`."""
+        check_is_array(self, name, x)
+        check_shape(self, name, x, shape)
+
+    def reset(self) -> None:
+        """Starts again, without any batch."""
+        for name, array in self.state_dict().items():
+            if self.shapes_vary:
+                setattr(self, name, np.zeros((0,) * array.ndim, array.dtype))
+            else:
+                array[...] = 0
+
+    def state_dict(self) -> State:
+        """The counts: the arrays themselves."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state has every count."""
+        who, own = type(self).__name__, self.state_dict()
+        if not self.shapes_vary:
+            check_arrays(who, own, state)
+            return
+        check_keys(who, state, own)
+        for name, array in own.items():
+            check_array(f"{who}, {name},", state[name], (None,) * array.ndim, array.dtype)
+        shapes = sorted({state[name].shape for name in own})
+        if len(shapes) > 1:
+            raise InputError(f"{who} expects arrays of the same shape, got {shapes}")
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state."""
+        self.check_state_dict(state)
+        own = self.state_dict()
+        if not self.shapes_vary:
+            load_arrays(own, state)
+            return
+        for name, array in own.items():
+            setattr(self, name, np.array(state[name], array.dtype))
+
+    def __repr__(self) -> str:
+        return constructor_call(self) or object.__repr__(self)
+
+
+class MeanMetric(Metric):
+    """Base class of metrics that are a mean, or a function of it: `add` takes its terms."""
+
+    def __init__(self) -> None:
+        self.count = np.zeros(1, np.int64)
+        self.total = np.zeros(1)
+
+    @final
+    def add(self, terms: Array) -> None:
+        """Adds terms to the mean."""
+        self.count += terms.size
+        self.total += terms.sum(dtype=np.float64)
+
+    @final
+    @property
+    def mean(self) -> float:
+        """The mean of all terms so far; NaN without any."""
+        return float(self.total[0]) / int(self.count[0]) if self.count[0] else float("nan")
+
+
+@final
+class Metrics:
+    """Several metrics of the same predictions: copies of those given, starting from 0.
+
+    Raises:
+        InputError: an item is not a metric, two results have the same name, or a metric's
+            `higher_is_better` is none.
+    """
+
+    def __init__(self, metrics: Sequence[Metric], reserved: Sequence[str] = ()) -> None:
+        if not isinstance(metrics, Sequence):
+            raise InputError(f"Trainer expects metrics as a list of them, got {metrics!r}")
+        for metric in metrics:
+            if not isinstance(metric, Metric):
+                hint = f": write {metric.__name__}(...)" if isinstance(metric, type) else ""
+                raise InputError(f"Trainer expects metrics, got {metric!r}{hint}")
+            _check_direction(metric)
+        self.metrics = deepcopy(tuple(metrics))
+        self.reset()
+        names = [*reserved, *(name for metric in self.metrics for name in metric.results())]
+        if len(set(names)) < len(names):
+            raise InputError(f"Trainer expects metrics of different names, got {', '.join(names)}")
+
+    def reset(self) -> None:
+        """Sets every count to 0."""
+        for metric in self.metrics:
+            metric.reset()
+
+    def update(self, prediction: Array, targets: Array) -> None:
+        """Adds a batch."""
+        for metric in self.metrics:
+            metric.update(prediction, targets)
+
+    def results(self) -> dict[str, Any]:
+        """The values of all metrics by name."""
+        return {name: value for metric in self.metrics for name, value in metric.results().items()}
+
+    def scalars(self) -> dict[str, float]:
+        """The results that are single numbers, which a History can hold."""
+        return {n: float(value) for n, value in self.results().items() if np.ndim(value) == 0}
+
+    def higher_is_better(self) -> dict[str, bool | None]:
+        """For each result that is a single number, whether higher is better; None: undeclared."""
+        return {
+            name: _direction(metric, name)
+            for metric in self.metrics
+            for name, value in metric.results().items()
+            if np.ndim(value) == 0
+        }
+
+    def state_dict(self) -> State:
+        """The counts of each metric, by its position."""
+        return {str(index): metric.state_dict() for index, metric in enumerate(self.metrics)}
+
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state has the counts of every metric."""
+        check_keys("metrics", state, self.state_dict())
+        for index, metric in enumerate(self.metrics):
+            metric.check_state_dict(state[str(index)])
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state."""
+        self.check_state_dict(state)
+        for index, metric in enumerate(self.metrics):
+            metric.load_state_dict(state[str(index)])
+
+
+def _direction(metric: Metric, name: str) -> bool | None:
+    declared = metric.higher_is_better
+    return declared.get(name) if isinstance(declared, Mapping) else declared
+
+
+def _check_direction(metric: Metric) -> None:
+    declared: Any = metric.higher_is_better
+    values = declared.values() if isinstance(declared, Mapping) else [declared]
+    if not all(value is None or isinstance(value, bool) for value in values):
+        raise InputError(
+            f"Trainer expects higher_is_better of {metric!r} to be True, False, None or a dict "
+            f"with one of them for each result, got {declared!r}"
+        )
