@@ -1,10 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tinynet import Array, Dense, InputError, Layer
 from tinynet.validation import (
+    array_hint,
+    check_array,
     finite_number,
     first_index,
     for_batch,
@@ -211,6 +215,99 @@ def test_sample_axis_returns_a_whole_number_other_than_0() -> None:
         sample_axis("Sum", 0)
     with pytest.raises(InputError, match=r"^Sum expects axis to be a whole number .*, got 1\.5$"):
         sample_axis("Sum", 1.5)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f8", "u1", "i8", "?"])
+def test_check_array_accepts_arrays_of_numbers(dtype: str) -> None:
+    check_array("Dense", "x", np.zeros((2, 3), dtype))
+    check_array("Dense", "x", np.zeros(()), numbers=False)
+
+
+def test_check_array_accepts_memory_maps_and_other_subclasses_that_compute_as_arrays_do(
+    tmp_path: Path,
+) -> None:
+    class Own(np.ndarray[Any, Any]):
+        pass
+
+    check_array("Dense", "x", np.zeros(3).view(Own))
+    check_array("Dense", "x", np.memmap(tmp_path / "x", np.float32, "w+", shape=(2, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["c16", "O", "U3", "S3", "M8[s]", "m8[s]", "V3"])
+def test_check_array_rejects_other_dtypes_unless_any_will_do(dtype: str) -> None:
+    check_array("Batches", "x", np.zeros(3, dtype), numbers=False)
+    with pytest.raises(InputError, match=r"^Batches expects x of a number dtype, got "):
+        check_array("Batches", "x", np.zeros(3, dtype))
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ((1, 2), "labels to be a NumPy array, got tuple; np.asarray(labels) makes one"),
+        (
+            ["cat", "dog"],
+            "labels to be a NumPy array, got list; np.asarray(labels) makes one; "
+            "classes, labels = np.unique(labels, return_inverse=True) makes integers of them",
+        ),
+        (
+            np.array(["1", "2"]),
+            "labels of a number dtype, got <U1; "
+            "classes, labels = np.unique(labels, return_inverse=True) makes integers of them; "
+            "labels.astype(np.float32) makes numbers of them",
+        ),
+        (
+            np.ma.masked_equal([1, 2], 2),
+            "labels to be a NumPy array, got MaskedArray; labels.filled(number) makes one",
+        ),
+        ({1, 2}, "labels to be a NumPy array, got set"),
+        (np.zeros(2, complex), "labels of a number dtype, got complex128"),
+    ],
+)
+def test_check_array_names_type_or_dtype_and_the_remedy(value: Any, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_array("Hinge()", "labels", value)
+    assert str(error.value) == f"Hinge() expects {sentence}"
+
+
+def test_np_unique_makes_the_labels_that_the_hint_promises() -> None:
+    for labels in (np.array(["dog", "cat", "dog"]), np.array(["b", "a", "b"], object), ["b", "a"]):
+        names: dict[str, Any] = {"np": np, "labels": labels}
+        exec(array_hint(np.asarray(labels), "labels").partition(" makes")[0], names)
+        assert names["labels"].tolist() == [1, 0, 1][: len(labels)]
+        assert names["labels"].dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [[1.0, 2.0]],
+        range(3),
+        (k for k in range(3)),
+        pd.DataFrame({"a": [1, 2]}),
+        pd.Series([1.0, None], dtype="Float32"),
+        np.array([[1, 2]], object),
+        np.array(["1.5", "2"]),
+        pd.Series([np.ones(3), np.zeros(3)]).to_numpy(),
+        np.array([(1, 2.0)], [("a", int), ("b", float)]),
+        np.rec.array([(1, 2.0)], [("a", int), ("b", float)]),
+    ],
+)
+def test_the_code_in_a_hint_makes_an_array(x: Any) -> None:
+    names: dict[str, Any] = {"np": np, "numpy": np, "x": x}
+    exec("import numpy.lib.recfunctions\nx = " + array_hint(x).partition(" makes")[0], names)
+    check_array("Dense", "x", names["x"], numbers=not isinstance(x, pd.Series))
+
+
+def test_the_hint_sees_only_the_first_rows_of_a_large_table() -> None:
+    class Table:
+        def __getitem__(self, rows: slice) -> Any:
+            assert rows == slice(100)
+            return pd.Series(["cat"])
+
+        def to_numpy(self) -> Any:
+            raise AssertionError("it may be larger than memory")
+
+    assert array_hint(Table(), "y").startswith("y.to_numpy() makes one; classes, labels = ")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ A wrong size or dtype that is not refused shows up much later, as an unintended 
 import math
 import operator
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,102 @@ def sample_axis(who: str, axis: Any) -> int:
     return number
 
 
+def check_array(who: Any, name: str, value: Any, *, numbers: bool = True) -> None:
+    """Raises InputError, with the remedy, unless `value` is a NumPy array (of numbers).
+
+    A memory map is one. Masked arrays and np.matrix are not: they compute by other rules.
+
+    >>> check_array("Dense(1, 2)", "x", [[1.0], [2.0]])
+    Traceback (most recent call last):
+    tinynet.errors.InputError: Dense(1, 2) expects x to be a NumPy array, got list; \
+np.asarray(x) makes one
+    """
+    if not _is_plain(value) or (numbers and value.dtype.kind not in "fiub"):
+        raise _array_error(who, name, value)
+
+
+def _array_error(who: Any, name: str, value: Any) -> InputError:
+    expected = "of a number dtype" if _is_plain(value) else "to be a NumPy array"
+    got = value.dtype if _is_plain(value) else type(value).__name__
+    hint = array_hint(value, name)
+    return InputError(f"{who} expects {name} {expected}, got {got}{hint and '; '}{hint}")
+
+
+def array_hint(value: Any, name: str = "x") -> str:
+    """How to make an array of numbers of something that is none; an empty string if unknown.
+
+    >>> array_hint(np.array(["cat", "dog"]), "labels")
+    'classes, labels = np.unique(labels, return_inverse=True) makes integers of them'
+    """
+    variable = name.split()[-1]
+    if _is_plain(value):
+        return _number_hint(value, variable)
+    conversion = _conversion(value, variable)
+    if not conversion:
+        return ""
+    try:
+        rows = np.asarray(value[:100])  # enough to see what the array would hold
+    except ValueError:
+        return f"{conversion} makes one of samples that have the same shape"
+    except Exception:  # not everything can be sliced
+        return f"{conversion} makes one"
+    numeric = rows.ndim == 0 or rows.dtype.kind in "fiub"
+    further = "" if numeric else _number_hint(rows, variable)
+    return f"{conversion} makes one{further and '; '}{further}"
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is np.ndarray or (
+        isinstance(value, np.ndarray)
+        and not (isinstance(value, np.matrix) or hasattr(value, "filled"))
+    )
+
+
+def _conversion(value: Any, variable: str) -> str:
+    """The expression that makes an array of a container, told by its methods; nothing is imported.
+
+    `to_numpy` is a method of the tables of pandas, Polars, Arrow and xarray, `toarray` of the
+    sparse matrices of SciPy, `detach` of the tensors of PyTorch, and `filled` of masked arrays.
+    """
+    if hasattr(value, "to_numpy"):
+        return f"{variable}.to_numpy()"
+    if hasattr(value, "toarray"):
+        return f"{variable}.toarray()"
+    if hasattr(value, "detach"):
+        on_cpu = getattr(getattr(value, "device", None), "type", "cpu") == "cpu"
+        return f"{variable}.detach(){'' if on_cpu else '.cpu()'}.numpy()"
+    if hasattr(value, "filled"):
+        return f"{variable}.filled(number)"
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if len(value) and hasattr(value[0], "detach"):
+            return f"np.stack([{_conversion(value[0], 'row')} for row in {variable}])"
+        return f"np.asarray({variable})"
+    if isinstance(value, Iterator):
+        return f"np.asarray(list({variable}))"
+    return f"np.asarray({variable})" if hasattr(value, "__array__") else ""
+
+
+def _number_hint(array: np.typing.NDArray[Any], variable: str) -> str:
+    """How to make numbers of an array of objects, strings or records."""
+    if array.dtype.names:
+        return f"numpy.lib.recfunctions.structured_to_unstructured({variable}) makes columns of it"
+    if array.dtype.kind not in "OSTU":
+        return ""
+    if array.size and isinstance(array.flat[0], np.ndarray | list | tuple):
+        return f"np.stack({variable}) makes one array of samples that have the same shape"
+    try:
+        array.astype(np.float64)
+        numbers = f"{variable}.astype(np.float32) makes numbers of them"
+    except (TypeError, ValueError):
+        numbers = ""
+    if variable in ("y", "targets", "labels"):
+        labels = "classes, labels = np.unique(labels, return_inverse=True) makes integers of them"
+        return f"{labels}; {numbers}" if numbers else labels
+    return numbers or (
+        "words and gaps need numbers in their place, such as a column of 0 and 1 for each word"
+    )
+
+
 def first_index(wrong: np.typing.NDArray[np.bool_]) -> Shape:
     """The index of the first True of an array that has one.
 
@@ -131,11 +228,10 @@ def matches(shape: Shape, pattern: Pattern) -> bool:
     (True, True, False)
     """
     if ... in pattern:
-        head = pattern.index(...)
-        tail = len(pattern) - head - 1
-        if len(shape) < head + tail:
+        head, free = pattern.index(...), len(shape) - len(pattern) + 1
+        if free < 0:
             return False
-        shape = shape[:head] + shape[len(shape) - tail :]
+        shape = shape[:head] + shape[head + free :]
         pattern = [*pattern[:head], *pattern[head + 1 :]]
     if len(shape) != len(pattern):
         return False

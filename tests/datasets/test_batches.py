@@ -54,6 +54,37 @@ class TestEpoch:
             assert flat(yielded) == list(range(size))
 
     @given(sizes, batch_sizes, seeds, epochs)
+    def test_the_last_batch_is_kept_dropped_or_joined_to_the_one_before(
+        self, size: int, batch_size: int, seed: int, epoch: int
+    ) -> None:
+        whole, rest = divmod(size, batch_size)
+        sizes = {
+            "keep": [batch_size] * whole + [rest] * (rest > 0),
+            "drop": [batch_size] * whole,
+            "join": [batch_size] * (whole - 1) + [batch_size + rest] if whole else [rest],
+        }
+        kept = flat(order(numbered(size, batch_size, seed=seed), epoch))
+        for last_batch, expected in sizes.items():
+            if not expected:
+                continue  # refused, see below
+            batches = numbered(size, batch_size, seed=seed, last_batch=last_batch)
+            yielded = order(batches, epoch)
+            assert [len(batch) for batch in yielded] == expected
+            assert (len(batches), batches.last_size) == (len(expected), expected[-1])
+            if len(expected) > 1:
+                assert flat(yielded) == kept[: sum(expected)]
+
+    def test_a_dropped_last_batch_has_other_samples_in_each_epoch(self) -> None:
+        batches = numbered(7, 4, last_batch="drop")
+        assert len({tuple(flat(order(batches, epoch))) for epoch in range(9)}) == 9
+
+    def test_dropping_the_only_batch_is_refused(self) -> None:
+        assert error_of(numbered, 3, 4, last_batch="drop") == (
+            "Batches expects at least one whole batch for last_batch='drop', got 3 samples and "
+            "batch_size=4; last_batch='keep' takes them"
+        )
+
+    @given(sizes, batch_sizes, seeds, epochs)
     def test_the_order_depends_on_seed_and_epoch_alone(
         self, size: int, batch_size: int, seed: int, epoch: int
     ) -> None:
@@ -281,17 +312,17 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("x", "y", "sentence"),
         [
-            ([1, 2], np.zeros(2), "x to be a NumPy array, got list"),
+            ([1, 2], np.zeros(2), "x to be a NumPy array, got list; np.asarray(x) makes one"),
             (np.zeros(2), None, "y to be a NumPy array, got NoneType"),
             (
                 pd.DataFrame({"a": [1, 2]}),
                 np.zeros(2),
-                "x to be a NumPy array, got DataFrame; use its .to_numpy()",
+                "x to be a NumPy array, got DataFrame; x.to_numpy() makes one",
             ),
             (
                 np.zeros(2),
                 pd.Series([1, 2]),
-                "y to be a NumPy array, got Series; use its .to_numpy()",
+                "y to be a NumPy array, got Series; y.to_numpy() makes one",
             ),
             (np.zeros(()), np.zeros(2), "x to have samples, got shape ()"),
             (np.zeros((0, 3)), np.zeros(0), "x to have samples, got shape (0, 3)"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet.datasets import DatasetError
-from tinynet.datasets.idx import read_idx
+from tinynet.datasets.idx import INTEGERS, read_idx
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 HEADER = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4])
@@ -35,6 +35,20 @@ def test_idx_files_are_read_raw_and_gzipped_under_any_name(
     assert array.dtype == np.uint8
     assert (array == ARRAY).all()
     array[0] = 0  # it is writable
+
+
+def test_integers_of_an_idx_file_are_big_endian_and_signed(tmp_path: Path) -> None:
+    data = bytes([0, 0, 0x0C, 2, 0, 0, 0, 1, 0, 0, 0, 3])
+    data += bytes([0, 0, 1, 2]) + bytes([0xFF, 0xFF, 0xFF, 0xFE]) + bytes([0x7F, 0, 0, 0])
+    path = tmp_path / "integers"
+    path.write_bytes(data)
+    assert read_idx(path, (None, 3), INTEGERS).tolist() == [[258, -2, 127 * 2**24]]
+    path.write_bytes(data[:-1])
+    with pytest.raises(DatasetError, match=r"12 bytes of entries for the shape \(1, 3\), got 11$"):
+        read_idx(path, (None, 3), INTEGERS)
+    path.write_bytes(WHOLE)
+    with pytest.raises(DatasetError, match=r"number 00000c02 \(integers, axes: 2\), got 00000803$"):
+        read_idx(path, (None, 3), INTEGERS)
 
 
 def test_an_idx_file_may_have_an_empty_axis(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import mnist_two_layer as example
 import pytest
 
 from tinynet.datasets import Digits
-from tinynet.datasets.kaggle import write_kaggle
+from tinynet.datasets.mnist_csv import write_mnist_csv
 
 PICTURES = [
     "sample_predictions",
@@ -133,7 +133,7 @@ def test_two_layer_trains_on_a_kaggle_file(
     train: Run, tmp_path: Path, mnist: tuple[Digits, Digits]
 ) -> None:
     path = tmp_path / "train.csv"
-    write_kaggle(path, mnist[0].images[:70], mnist[0].labels[:70])
+    write_mnist_csv(path, mnist[0].images[:70], mnist[0].labels[:70])
     assert len(epochs_in(train("--data", path, "--epochs", 1))) == 1
 
 

@@ -129,7 +129,7 @@ def test_a_network_may_begin_with_an_embedding() -> None:
             r"x of an integer dtype, got float64; x\.argmax\(axis=-1\) makes ids of one-hot ",
         ),
         (np.array(2), r"x of shape \(N, \.\.\.\), got \(\)"),
-        ([1, 2], r"x to be a NumPy array, got list$"),
+        ([1, 2], r"x to be a NumPy array, got list; np\.asarray\(x\) makes one$"),
     ],
 )
 def test_embedding_refuses_an_x_that_is_not_of_ids(x: Any, sentence: str) -> None:

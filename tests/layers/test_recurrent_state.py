@@ -92,7 +92,7 @@ def test_recurrent_layers_refuse_a_state_of_another_shape_or_dtype(kind: Any) ->
     for wrong, sentence in (
         (np.zeros((1, 4)), rf"{name} of shape \(2, 4\), got \(1, 4\)$"),
         (np.zeros((2, 4), int), f"{name} of a float dtype, got int64"),
-        ([[0.0] * 4] * 2, f"{name} to be a NumPy array, got list$"),
+        ([[0.0] * 4] * 2, f"{name} to be a NumPy array, got list; np.asarray"),
     ):
         with pytest.raises(InputError, match=who + sentence):
             layer(x, (wrong, good) if kind is LSTM else wrong)

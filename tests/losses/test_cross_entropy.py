@@ -306,15 +306,13 @@ def test_cross_entropy_gradient_has_the_dtype_of_the_logits(dtype: Any, smoothin
         assert loss.backward().dtype == dtype
 
 
-def test_weighted_targets_are_q_of_the_formula_and_the_divisor() -> None:
+def test_weighted_targets_are_q_of_the_formula() -> None:
     loss = SoftmaxCrossEntropy([1, 2, 4], label_smoothing=0.3)
-    q, divisor = loss.weighted_targets(np.array([[0, -100]]), (1, 2, 3))
+    q = loss.weighted_targets(np.array([[0, -100]]), (1, 2, 3))
     np.testing.assert_allclose(q, [[0.8, 0.2, 0.4], [0.0, 0.0, 0.0]])
-    assert divisor == 1
     assert q.dtype == np.float64
-    q, divisor = loss.weighted_targets(np.eye(3, dtype=int)[:2], (2, 3))
+    q = loss.weighted_targets(np.eye(3, dtype=int)[:2], (2, 3))
     np.testing.assert_allclose(q, [[0.8, 0.2, 0.4], [0.1, 1.6, 0.4]])
-    assert divisor == 2
 
 
 def loss_of_classes(
@@ -407,6 +405,11 @@ ONE_COLUMN = "one column: "  # marks an error that hints at BinaryCrossEntropy
         (LOGITS, np.full((3, 4), np.nan), "with sum 1, got [nan nan nan nan] at row 0"),
         (LOGITS, np.array([[1, 0, 0, 0], [2, -1, 0, 0], [0, 0, 0, 1]]), "[ 2 -1  0  0] at row 1."),
         (SEQUENCE, np.zeros((3, 2, 4)), "with sum 1, got [0. 0. 0. 0.] at row (0, 0)."),
+        (
+            LOGITS,
+            np.array([[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]),
+            "got [1 0 1 0] at row 1; BinaryCrossEntropy takes rows of 0 and 1.",
+        ),
     ],
 )
 def test_cross_entropy_rejects_invalid_logits_and_targets(

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,3 +35,11 @@ def test_repr_of_a_loss_shortens_many_weights() -> None:
     assert repr(SoftmaxCrossEntropy(np.ones(1000))) == (
         "SoftmaxCrossEntropy(weight=[1., 1., ..., 1., 1.])"
     )
+
+
+def test_labels_may_be_memory_mapped(tmp_path: Path) -> None:
+    labels = np.memmap(tmp_path / "labels", np.int64, "w+", shape=(3,))
+    labels[:] = [0, 2, 1]
+    logits = np.eye(3)[:, ::-1]
+    loss = SoftmaxCrossEntropy()
+    assert loss(logits, labels) == loss(logits, np.array([0, 2, 1]))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinynet.datasets.kaggle import write_kaggle
 from tinynet.datasets.mnist import FILES, load_mnist
+from tinynet.datasets.mnist_csv import write_mnist_csv
 from tinynet.errors import DatasetError
 
 # Of the uncompressed files, as listed in mnist_files/README.md.
@@ -77,7 +77,7 @@ def _write_verified(stem: str, path: Path) -> None:
 def _write_csv(path: Path) -> None:
     train, test = load_mnist()
     images = np.concatenate([train.images, test.images])
-    write_kaggle(path, images, np.concatenate([train.labels, test.labels]))
+    write_mnist_csv(path, images, np.concatenate([train.labels, test.labels]))
 
 
 if __name__ == "__main__":

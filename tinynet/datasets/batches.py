@@ -2,7 +2,6 @@
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.parameter import Array
-from tinynet.validation import whole_number
+from tinynet.validation import check_array, one_of, whole_number
 
 Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
@@ -19,15 +18,16 @@ Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 class Batches:
     """Batches of (x, y), in an order that depends on (seed, epoch) alone.
 
-    x: (N, ...) and y: (N, ...) have any dtype. Memory-mapped arrays may be larger than memory: only
-    the rows of one batch are read at a time. `transform(x, y, rng)` augments a batch: it returns
-    another x and y for it, and its rng depends on (seed, epoch, batch) alone.
+    x: (N, ...) and y: (N, ...) have any dtype; memory-mapped arrays may be larger than memory.
+    `transform(x, y, rng)` augments a batch: it returns another x and y for it, and its rng depends
+    on (seed, epoch, batch) alone.
 
-    With `shuffle=False` or a single batch, the batches are read-only views of x and y.
+    With `shuffle=False` or a single batch, the batches are read-only views of x and y. A last batch
+    of fewer samples is left out with `last_batch="drop"`, and part of the one before with "join".
 
     Raises:
-        InputError: x and y are not arrays of the same number of samples, at least one; a batch_size
-            below 1; a transform that does not return two arrays of the same length.
+        InputError: x and y are not arrays of the same number of samples, at least one; another
+            setting out of range; a transform that does not return two arrays of one length.
 
     >>> batches = Batches(np.arange(5), np.arange(5) * 10, batch_size=2, seed=0)
     >>> len(batches)
@@ -48,6 +48,7 @@ class Batches:
         seed: int = 0,
         shuffle: bool = True,
         transform: Transform | None = None,
+        last_batch: str = "keep",
     ) -> None:
         self.x, self.y = _samples("x", x), _samples("y", y)
         if len(self.x) != len(self.y):
@@ -58,12 +59,24 @@ class Batches:
         self.seed = whole_number("Batches", "seed", seed, at_least=0)
         self.shuffle = shuffle
         self.transform = transform
+        self.last_batch = one_of("Batches", "last_batch", last_batch, ("keep", "drop", "join"))
+        if not len(self):
+            raise InputError(
+                f"Batches expects at least one whole batch for last_batch='drop', got {len(x)} "
+                f"samples and batch_size={batch_size}; last_batch='keep' takes them"
+            )
+
+    @property
+    def last_size(self) -> int:
+        """The number of samples of the last batch."""
+        span = self._span(len(self) - 1)
+        return int(span.stop - span.start)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
         """Yields the batches of an epoch from batch `start` on, both counted from 0."""
         rows = self._rows(number)
         for batch in range(start, len(self)):
-            span = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            span = self._span(batch)
             if rows is None:
                 x, y = _view(self.x, span), _view(self.y, span)
             else:
@@ -74,24 +87,28 @@ class Batches:
                 x, y = _transformed(self.transform(x, y, rng))
             yield x, y
 
+    def _span(self, batch: int) -> slice:
+        """The positions of the samples of a batch in the order of the epoch."""
+        stop = (batch + 1) * self.batch_size
+        joined = self.last_batch == "join" and batch == len(self) - 1
+        return slice(batch * self.batch_size, len(self.x) if joined else min(stop, len(self.x)))
+
     def _rows(self, number: int) -> Array | None:
-        if not self.shuffle or len(self) == 1:
+        if not self.shuffle or self._span(0) == slice(0, len(self.x)):
             return None
         return np.random.default_rng((self.seed, number)).permutation(len(self.x))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.x) / self.batch_size)
+        whole, rest = divmod(len(self.x), self.batch_size)
+        joined = self.last_batch == "join" and whole > 0
+        return whole if joined or self.last_batch == "drop" else whole + (rest > 0)
 
     def __repr__(self) -> str:
         return f"Batches({len(self.x)} samples, batch_size={self.batch_size}, seed={self.seed})"
 
 
 def _samples(name: str, array: Any) -> Array:
-    if not isinstance(array, np.ndarray):
-        hint = "; use its .to_numpy()" if hasattr(array, "to_numpy") else ""
-        raise InputError(
-            f"Batches expects {name} to be a NumPy array, got {type(array).__name__}{hint}"
-        )
+    check_array("Batches", name, array, numbers=False)
     if array.ndim == 0 or len(array) == 0:
         raise InputError(f"Batches expects {name} to have samples, got shape {array.shape}")
     return np.asarray(array)  # turns a memory map into a plain array over the same memory

@@ -1,7 +1,7 @@
 """Validation of a loss's settings and targets, with a hint at the likely mistake."""
 
 from types import EllipsisType
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,15 @@ ONE_COLUMN = (
 )
 
 
+class HasInput(Protocol):
+    """A loss or a metric: it checks an input, and its repr opens the message."""
+
+    def check_input(
+        self, x: Any, *shape: int | str | EllipsisType, name: str = "x", integers: bool = False
+    ) -> None:
+        """As `Layer.check_input`."""
+
+
 def check_class_targets(
     loss: Layer, logits: Array, targets: Array, weight: Array | None, ignore_index: int
 ) -> bool:
@@ -26,11 +35,24 @@ def check_class_targets(
     Returns whether there may be labels to ignore.
     """
     check_logits(loss, logits, weight, "N", ..., "C")
-    shape = logits.shape
+    return check_class_rows_or_labels(loss, targets, logits.shape, ignore_index)
+
+
+def check_class_rows_or_labels(
+    loss: HasInput,
+    targets: Array,
+    shape: Shape,
+    ignore_index: int,
+    multi_label: str = "BinaryCrossEntropy",
+) -> bool:
+    """Requires labels (N, ...) or probability rows (N, ..., C) for scores of `shape` (N, ..., C).
+
+    Returns whether there may be labels to ignore. `multi_label` takes rows of several labels.
+    """
     # A last axis of 1, where there are more classes, belongs to labels with an axis too many.
     same_ndim = isinstance(targets, np.ndarray) and targets.ndim == len(shape)
     if same_ndim and not targets.shape[-1] == 1 < shape[-1]:
-        _check_rows(loss, targets, shape)
+        _check_rows(loss, targets, shape, multi_label)
         return False
     low, high = check_labels(loss, targets, shape, ignore_index)
     return low <= ignore_index <= high
@@ -51,34 +73,28 @@ def check_logits(
 
 
 def check_labels(
-    loss: Layer, labels: Array, shape: Shape, ignore_index: int | None = None
+    loss: HasInput, labels: Array, shape: Shape, ignore_index: int | None = None
 ) -> tuple[int, int]:
     """Requires integers from 0 to C - 1, or `ignore_index`, one for each row of logits.
 
     `shape` is that of the logits. Returns the smallest and the largest label.
     """
     # Every training step comes through here: details are looked for only when something is wrong.
-    if (
-        not isinstance(labels, np.ndarray)
-        or labels.dtype.kind not in "iu"
-        or labels.shape != shape[:-1]
-    ):
-        _raise_for_labels(loss, labels, shape)
-    classes, low, high = shape[-1], int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
-        wrong = ~ignored & ((labels < 0) | (labels >= classes))
-        if wrong.any():
-            index, hint = first_index(wrong), _label_range_hint(labels[~ignored], classes)
-            raise InputError(
-                f"{loss!r} expects labels from 0 to {classes - 1}, "
-                f"got {labels[index]} at index {index_text(index)}{hint}"
-            )
+    plain = type(labels) is np.ndarray and labels.dtype.kind in "iu"
+    if not plain or labels.shape != shape[:-1]:
+        _check_label_array(loss, labels, shape)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= shape[-1]:
+        _check_label_range(loss, labels, shape[-1], ignore_index)
     return low, high
 
 
 def check_same_shape(
-    loss: Layer, prediction: Array, targets: Array, name: str = "prediction"
+    loss: HasInput,
+    prediction: Array,
+    targets: Array,
+    name: str = "prediction",
+    takes_labels: str = "SoftmaxCrossEntropy",
 ) -> None:
     """Requires a prediction (N, ...) and targets of exactly its shape: nothing is broadcast."""
     loss.check_input(prediction, "N", ..., name=name)
@@ -89,7 +105,7 @@ def check_same_shape(
         wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
         hint = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
         if name == "logits" and targets.shape == prediction.shape[:-1] and not hint:
-            hint = "; SoftmaxCrossEntropy takes labels"
+            hint = f"; {takes_labels} takes labels"
         raise InputError(
             f"{loss!r} expects targets of the shape of the {name}, {prediction.shape}, "
             f"got {targets.shape}{hint}"
@@ -126,6 +142,8 @@ got -1.0 at index (1,)
 
 def class_weight(who: str, value: ArrayLike | None) -> Array | None:
     """As `nonnegative_weights`, one for each class."""
+    if value is None:
+        return None
     array = nonnegative_weights(who, "weight", value)
     if array is not None and (array.ndim != 1 or not array.size):
         raise InputError(
@@ -134,23 +152,41 @@ def class_weight(who: str, value: ArrayLike | None) -> Array | None:
     return array
 
 
-def _check_rows(loss: Layer, rows: Array, shape: Shape) -> None:
+def _check_rows(loss: HasInput, rows: Array, shape: Shape, multi_label: str) -> None:
     loss.check_input(rows, *shape, name="probability rows", integers=True)
     sums = rows.sum(axis=-1)
     # The comparisons are written so that NaN fails them.
     if not (rows.min() >= 0 and abs(sums - 1).max() <= TOLERANCE):
         index = first_index(~((rows >= 0).all(axis=-1) & (abs(sums - 1) <= TOLERANCE)))
+        hint = ONE_COLUMN if shape[-1] == 1 else ""
+        if not hint and rows.any() and ((rows == 0) | (rows == 1)).all():
+            hint = f"; {multi_label} takes rows of 0 and 1"
         raise InputError(
             f"{loss!r} expects probability rows, each >= 0 with sum 1, got {rows[index]} "
-            f"at row {index_text(index)}{ONE_COLUMN if shape[-1] == 1 else ''}"
+            f"at row {index_text(index)}{hint}"
         )
 
 
-def _raise_for_labels(loss: Layer, labels: Array, shape: Shape) -> NoReturn:
+def _check_label_range(
+    loss: HasInput, labels: Array, classes: int, ignore_index: int | None
+) -> None:
+    ignored = np.zeros(labels.shape, bool) if ignore_index is None else labels == ignore_index
+    wrong = ~ignored & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        index, hint = first_index(wrong), _label_range_hint(labels[~ignored], classes)
+        raise InputError(
+            f"{loss!r} expects labels from 0 to {classes - 1}, "
+            f"got {labels[index]} at index {index_text(index)}{hint}"
+        )
+
+
+def _check_label_array(loss: HasInput, labels: Array, shape: Shape) -> None:
     loss.check_input(labels, ..., name="labels", integers=True)
     if labels.shape != shape[:-1]:
         hint = _label_shape_hint(labels.shape, shape)
         raise InputError(f"{loss!r} expects labels of shape {shape[:-1]}, got {labels.shape}{hint}")
+    if labels.dtype.kind in "iu":
+        return
     whole = labels.dtype.kind == "b" or (np.isfinite(labels) & (labels == np.floor(labels))).all()
     hint = "; labels.astype(int) makes integers of them" if whole else ""
     raise InputError(f"{loss!r} expects integer labels, got {labels.dtype}{hint}")
