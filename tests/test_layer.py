@@ -191,7 +191,7 @@ def test_check_input_names_the_shape_it_expected_and_the_one_it_got(
     assert str(error.value) == f"Scale(w=(2,)) expects images of shape {expected}, got {shape}"
 
 
-@pytest.mark.parametrize("x", [[1.0], 1.0, None, "x"])
+@pytest.mark.parametrize("x", [{1.0}, 1.0, None, "x"])
 def test_check_input_rejects_what_is_no_array(x: Any) -> None:
     with pytest.raises(InputError) as error:
         Scale().check_input(x, ...)
@@ -213,7 +213,7 @@ def test_check_input_rejects_complex_text_date_and_object_dtypes(
     dtype: Any, integers: bool
 ) -> None:
     expected = "a number" if integers else "a float"
-    with pytest.raises(InputError, match=rf"x of {expected} dtype, got \S+$"):
+    with pytest.raises(InputError, match=rf"x of {expected} dtype, got [^ ;]+(; .*)?$"):
         Scale().check_input(np.zeros(3, dtype), ..., integers=integers)
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations  # naming np.random.Generator would import nu
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Self, final
@@ -30,10 +29,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinynet.errors import EmptyBatchError, InputError, ShapeError
+from tinynet.mode import MODE, inference
 from tinynet.parameter import Array, Parameter
 from tinynet.saving.state import State, check_arrays, load_arrays
 from tinynet.signature import attributes_text, constructor_call
-from tinynet.validation import check_shape, for_batch, whole_number
+from tinynet.validation import array_hint, check_array, check_shape, for_batch, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,9 +58,9 @@ class Layer(ABC):
     ...         return dy * self.gain.value
     """
 
-    training: bool = True
     takes_integers: bool = False  # and nothing else
     dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
+    _training = True
     _saved: tuple[Any, ...] | None = None
     _scratch_memory: dict[str, Array] | None = None
 
@@ -85,15 +85,15 @@ class Layer(ABC):
     @final
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`layer(x)` is `layer.forward(x)`."""
-        self._saved = None  # Should forward fail, no backward is left for the batch before.
+        if MODE.get() != "inference":
+            self._saved = None  # Should forward fail, no backward is left for the batch before.
         return self.forward(*args, **kwargs)
 
     @final
     def predict(self, x: Array, batch_size: int = 1024) -> Array:
-        """Returns y for any number of samples, in evaluation mode, `batch_size` at a time.
+        """Returns y for any number of samples, `batch_size` at a time, see `inference`.
 
-        The modes of the layers are restored; a pending `backward` is discarded. One sample is a
-        batch of one: `model.predict(images[7:8])[0]`.
+        One sample is a batch of one: `model.predict(images[7:8])[0]`.
 
         Raises:
             InputError: batch_size is below 1, or x is not what the first layer expects.
@@ -105,16 +105,18 @@ class Layer(ABC):
         """
         self.check_input(x, "N", ..., integers=True)
         batch_size = whole_number("predict", "batch_size", batch_size)
-        with self.in_mode(training=False):
-            # An x of no samples is one empty batch: y has its shape and dtype all the same.
-            starts = range(0, max(len(x), 1), batch_size)
+        with inference():
+            if len(x) <= batch_size:  # also no samples: y has its shape and dtype all the same
+                y: Array = self(x)
+                return y
+            starts = range(0, len(x), batch_size)
             return np.concatenate([self(x[start : start + batch_size]) for start in starts])
 
     @final
     def output_shape(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
         """The shape of y for an x, or for the shape of one, batch axis included.
 
-        An empty batch goes through the whole network in evaluation mode, so that every layer
+        An empty batch goes through the whole network in inference mode, so that every layer
         checks its shape and nothing is computed. `Sequential` does it before its first forward.
 
         Raises:
@@ -128,7 +130,7 @@ class Layer(ABC):
         x = self.example_input(x_or_shape)
         if not x.ndim:
             raise InputError(f"{self!r}.output_shape expects x to have a batch axis, got none")
-        with self.in_mode(training=False), warnings.catch_warnings(), np.errstate(all="ignore"):
+        with inference(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
                 y = self(x[:0])
@@ -154,7 +156,9 @@ class Layer(ABC):
             return x_or_shape
         who = type(self).__name__
         if not isinstance(x_or_shape, Sequence):
-            raise InputError(f"{who} expects an array or the shape of one, got {x_or_shape!r}")
+            hint = array_hint(x_or_shape)
+            got = f"{type(x_or_shape).__name__}; {hint}" if hint else repr(x_or_shape)
+            raise InputError(f"{who} expects an array or the shape of one, got {got}")
         sizes = [whole_number(who, "each size of a shape", size, at_least=0) for size in x_or_shape]
         first = next(layer for _, layer in self.named_layers() if len(layer.named_layers()) == 1)
         return np.zeros(sizes, np.int64 if first.takes_integers else self.dtype)
@@ -170,20 +174,15 @@ class Layer(ABC):
         A number in `shape` is required, a letter stands for any size, ... for any axes:
         `self.check_input(x, "N", 3, "H", "W")`.
         """
-        if not isinstance(x, np.ndarray):
-            raise InputError(f"{self!r} expects {name} to be a NumPy array, got {type(x).__name__}")
-        if x.dtype.kind != "f" and not (integers and x.dtype.kind in "iub"):
-            hint = "; Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
-            raise InputError(
-                f"{self!r} expects {name} of {'a number' if integers else 'a float'} dtype, "
-                f"got {x.dtype}{hint if x.dtype.kind in 'iub' else ''}"
-            )
+        if type(x) is not np.ndarray or x.dtype.kind != "f":  # every forward comes through here
+            _check_dtype(self, name, x, integers)
         check_shape(self, name, x, shape)
 
     @final
     def save_for_backward(self, y: Array | float, *values: Any) -> None:
         """Keeps, in `forward`, what `backward` needs, and the shape and dtype of y to check dy."""
-        self._saved = (np.shape(y), getattr(y, "dtype", None), values)
+        if MODE.get() != "inference":
+            self._saved = (np.shape(y), getattr(y, "dtype", None), values)
 
     @final
     def saved_for_backward(self, dy: Array | float = 1.0) -> tuple[Any, ...]:
@@ -195,7 +194,7 @@ class Layer(ABC):
         if self._saved is None:
             raise InputError(
                 f"{self!r}.backward expects a forward before it, got none: "
-                "each forward allows one backward"
+                "each forward allows one backward, and in inference mode none"
             )
         shape, dtype, values = self._saved
         dy = np.asarray(dy)
@@ -238,6 +237,16 @@ class Layer(ABC):
         """This layer, with the path "", and every layer inside it with its attribute path."""
         return [(path, layer) for path, layer, _ in _walk("", self, Layer, {})]
 
+    @property
+    def training(self) -> bool:
+        """Whether in training mode, else in evaluation mode; True at first, see `train`."""
+        mode = MODE.get()
+        return self._training if mode is None else mode == "training"
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._training = mode
+
     @final
     def train(self, mode: bool = True) -> Self:
         """Sets training mode (or evaluation mode) here and in all layers inside; returns self."""
@@ -249,19 +258,6 @@ class Layer(ABC):
     def eval(self) -> Self:
         """Sets evaluation mode here and in all layers inside; returns self."""
         return self.train(False)
-
-    @final
-    @contextmanager
-    def in_mode(self, *, training: bool) -> Iterator[None]:
-        """That mode inside the block; afterwards the former modes, and no pending `backward`."""
-        modes = [(layer, layer.training) for _, layer in self.named_layers()]
-        self.train(training)
-        try:
-            yield
-        finally:
-            for layer, mode in modes:
-                layer.training = mode
-                layer._saved = None
 
     @final
     def astype(self, dtype: DTypeLike) -> Self:
@@ -356,6 +352,16 @@ class Layer(ABC):
 
 
 _PER_BATCH = ("_saved", "_scratch_memory")
+
+
+def _check_dtype(layer: Layer, name: str, x: Any, integers: bool) -> None:
+    check_array(layer, name, x, numbers=integers)
+    if x.dtype.kind != "f" and not integers:
+        pixels = "Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
+        hint = pixels if x.dtype.kind in "iub" else array_hint(x, name)
+        raise InputError(
+            f"{layer!r} expects {name} of a float dtype, got {x.dtype}{hint and '; '}{hint}"
+        )
 
 
 def _walk(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynet.errors import EmptyBatchError, InputError, ShapeError
 from tinynet.layer import Layer
+from tinynet.mode import inference
 from tinynet.parameter import Array, Parameter
 
 
@@ -104,15 +105,14 @@ class Sequential(Layer):
     def walk(self, x_or_shape: Array | Sequence[int]) -> list[tuple[str, Layer, Any]]:
         """Each layer, those of chains inside the chain too, as (path, layer, y), in their order.
 
-        Takes an x or the shape of one, batch axis included, and runs in evaluation mode. The modes
-        of the layers are restored; a pending `backward` is discarded.
+        Takes an x or the shape of one, batch axis included, and runs in inference mode.
 
         >>> from tinynet import Dense, ReLU
         >>> model = Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2)])
         >>> [(path, layer, y.shape) for path, layer, y in model.walk((8, 4))]
         [('0.0', Dense(4, 3), (8, 3)), ('0.1', ReLU(), (8, 3)), ('1', Dense(3, 2), (8, 2))]
         """
-        with self.in_mode(training=False):
+        with inference():
             return self._walk(self.example_input(x_or_shape), "")
 
     def _walk(self, x: Any, prefix: str) -> list[tuple[str, Layer, Any]]:
@@ -140,6 +140,9 @@ class Sequential(Layer):
         if not isinstance(other, Sequential):
             return NotImplemented
         return Sequential([*self.layers, *other.layers])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_checked": False}  # equal before and after a predict
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
