@@ -25,13 +25,13 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 
 # From the bottom: a module or folder imports from its own folder and from lower floors alone.
 FLOORS = (
-    ("errors",),
+    ("errors", "mode"),
     ("parameter", "validation"),
     ("saving", "signature"),
     ("layer",),
     ("functional", "initializers", "recording"),
     ("layers", "losses"),
-    ("monitor", "datasets"),
+    ("monitor", "datasets", "metrics"),
     ("optimizers",),
     ("training",),
     ("gradcheck",),

@@ -40,8 +40,10 @@ from tinynet.layers.transformer import TransformerBlock
 from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
 from tinynet.losses.divergence import KLDivergence
+from tinynet.losses.loss import Loss
 from tinynet.losses.margin import Hinge
 from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
+from tinynet.mode import inference
 from tinynet.optimizers.adaptive import Adagrad, Adam, AdamW, RMSprop
 from tinynet.optimizers.optimizer import Optimizer, no_decay_on_biases_and_norms
 from tinynet.optimizers.sgd import SGD
@@ -51,8 +53,18 @@ if TYPE_CHECKING:
     from tinynet import datasets
     from tinynet.gradcheck import check_gradients
     from tinynet.health import detect_anomaly, preflight
+    from tinynet.metrics.binary import BinaryAccuracy, BinaryPrecisionRecallF1
+    from tinynet.metrics.classification import (
+        Accuracy,
+        ConfusionMatrix,
+        PrecisionRecallF1,
+        TopKAccuracy,
+    )
+    from tinynet.metrics.metric import Metric
+    from tinynet.metrics.probability import BinaryLogLoss, LogLoss
+    from tinynet.metrics.ranking import ROCAUC, AveragePrecision
+    from tinynet.metrics.regression import R2, MeanAbsoluteErrorMetric, RootMeanSquaredError
     from tinynet.training.history import History
-    from tinynet.training.metrics import Accuracy, ConfusionMatrix, PrecisionRecallF1, TopKAccuracy
     from tinynet.training.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -62,7 +74,9 @@ __all__ = [
     "GELU",
     "GRU",
     "LSTM",
+    "R2",
     "RNN",
+    "ROCAUC",
     "SGD",
     "Accuracy",
     "Adagrad",
@@ -70,9 +84,13 @@ __all__ = [
     "AdamW",
     "AnomalyError",
     "Array",
+    "AveragePrecision",
     "AvgPool2D",
     "BatchNorm",
+    "BinaryAccuracy",
     "BinaryCrossEntropy",
+    "BinaryLogLoss",
+    "BinaryPrecisionRecallF1",
     "CheckpointError",
     "Concatenate",
     "ConfusionMatrix",
@@ -97,10 +115,14 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LogLoss",
     "LogSoftmax",
+    "Loss",
     "MaxPool2D",
     "MeanAbsoluteError",
+    "MeanAbsoluteErrorMetric",
     "MeanSquaredError",
+    "Metric",
     "MultiHeadAttention",
     "Optimizer",
     "Parallel",
@@ -114,6 +136,7 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Residual",
+    "RootMeanSquaredError",
     "Select",
     "Sequential",
     "ShapeError",
@@ -131,6 +154,7 @@ __all__ = [
     "check_gradients",
     "datasets",
     "detect_anomaly",
+    "inference",
     "no_decay_on_biases_and_norms",
     "preflight",
     "softmax",
@@ -140,11 +164,21 @@ _LAZY = {
     "check_gradients": "tinynet.gradcheck",
     "detect_anomaly": "tinynet.health",
     "preflight": "tinynet.health",
+    "BinaryAccuracy": "tinynet.metrics.binary",
+    "BinaryPrecisionRecallF1": "tinynet.metrics.binary",
+    "Accuracy": "tinynet.metrics.classification",
+    "ConfusionMatrix": "tinynet.metrics.classification",
+    "PrecisionRecallF1": "tinynet.metrics.classification",
+    "TopKAccuracy": "tinynet.metrics.classification",
+    "Metric": "tinynet.metrics.metric",
+    "BinaryLogLoss": "tinynet.metrics.probability",
+    "LogLoss": "tinynet.metrics.probability",
+    "ROCAUC": "tinynet.metrics.ranking",
+    "AveragePrecision": "tinynet.metrics.ranking",
+    "R2": "tinynet.metrics.regression",
+    "MeanAbsoluteErrorMetric": "tinynet.metrics.regression",
+    "RootMeanSquaredError": "tinynet.metrics.regression",
     "History": "tinynet.training.history",
-    "Accuracy": "tinynet.training.metrics",
-    "ConfusionMatrix": "tinynet.training.metrics",
-    "PrecisionRecallF1": "tinynet.training.metrics",
-    "TopKAccuracy": "tinynet.training.metrics",
     "Trainer": "tinynet.training.trainer",
 }
 

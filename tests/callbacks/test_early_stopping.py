@@ -7,14 +7,16 @@ from resume_run import digest, make_data, make_model
 
 from tinynet import SGD, Array, Dense, InputError, SoftmaxCrossEntropy, Trainer
 from tinynet.callbacks import Callback, EarlyStopping
+from tinynet.metrics.metric import Metric
 from tinynet.monitor import Monitor
-from tinynet.training.metrics import Metric
 
 X, Y = make_data()
 
 
 class Scores(Metric):
     """Returns the given scores, one per epoch."""
+
+    higher_is_better = True
 
     def __init__(self, scores: list[float]) -> None:
         self.count = np.zeros(1, np.int64)
@@ -130,6 +132,7 @@ class TestErrors:
             ({"monitor": {}}, "Monitor expects a state with best, waited"),
             ({"best_epoch": -1}, "EarlyStopping expects best_epoch to be a whole number >= 0"),
             ({"best": 3}, "EarlyStopping expects a state, got 3"),
+            ({"last": 3}, "EarlyStopping expects a state, got 3"),
             ({"best": {"w": "x"}}, "EarlyStopping, w, expects"),
         ],
     )
@@ -149,6 +152,7 @@ class TestErrors:
                 "monitor": {"best": None, "waited": 0},
                 "best_epoch": 0,
                 "best": {},
+                "last": {},
             }
         )
 

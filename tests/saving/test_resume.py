@@ -292,7 +292,7 @@ class TestOtherFiles:
             (put(-1, "progress", "epoch"), "Progress expects epoch to be a whole number >= 0"),
             (put(1.5, "progress", "batch"), "Progress expects batch to be a whole number >= 0"),
             (put("x", "progress", "loss_sum"), "Progress expects loss_sum to be a finite number"),
-            (without("progress", "size"), "Progress expects a state with batch, batch_size, epo"),
+            (without("progress", "size"), "Progress expects a state with batch, batch_size, bat"),
             (put(None, "network"), ""),
         ],
     )
@@ -333,8 +333,8 @@ class TestOtherFiles:
     @pytest.mark.parametrize(
         ("others", "sentence"),
         [
-            ({"batch_size": 15}, "with 50 samples and batch_size=16, got 50 samples and batch_si"),
-            ({"samples": 49}, "with 50 samples and batch_size=16, got 49 samples and batch_size="),
+            ({"batch_size": 15}, "with 50 samples, batch_size=16 and 4 batches, got 50 samples, "),
+            ({"samples": 49}, "with 50 samples, batch_size=16 and 4 batches, got 49 samples, "),
         ],
     )
     def test_continuing_within_an_epoch_needs_the_same_batches(

@@ -16,7 +16,7 @@ from tinynet import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from tinynet.training.trainer import accumulate_gradients
+from tinynet.training.step import accumulate_gradients
 
 
 def network(dtype: Any = np.float64) -> Layer:
@@ -79,7 +79,7 @@ class TestAccumulateGradients:
         )
         expected: float = loss(whole(x), targets)
         whole.backward(loss.backward())
-        got = accumulate_gradients(parts, other_loss, x, targets, size)
+        got, _ = accumulate_gradients(parts, other_loss, x, targets, size)
         assert type(got) is float
         assert got == pytest.approx(expected, rel=1e-12)
         for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
@@ -96,7 +96,7 @@ class TestAccumulateGradients:
         self, size: int, sizes: list[int]
     ) -> None:
         model, x = Scale(), np.arange(7.0)
-        loss = accumulate_gradients(model, MeanSquaredError(), x, 3 * x, size)
+        loss, _ = accumulate_gradients(model, MeanSquaredError(), x, 3 * x, size)
         assert model.sizes == sizes
         assert loss == pytest.approx(13, rel=1e-14)  # the mean of x²
         assert model.w.grad == pytest.approx(-2 * 13, rel=1e-14)
@@ -106,7 +106,8 @@ class TestAccumulateGradients:
     def test_gradients_of_parameters_of_the_loss_are_averaged_too(self, size: int) -> None:
         x = np.arange(5.0)
         model, loss = Scale(), Weighted()
-        assert accumulate_gradients(model, loss, x, 3 * x, size) == pytest.approx(18, rel=1e-14)
+        mean, _ = accumulate_gradients(model, loss, x, 3 * x, size)
+        assert mean == pytest.approx(18, rel=1e-14)
         assert loss.w.grad is not None
         assert loss.w.grad.tolist() == pytest.approx([6], rel=1e-14)  # the mean of x²
         assert model.w.grad == pytest.approx(-3 * 2 * 6, rel=1e-14)

@@ -7,13 +7,18 @@ import pytest
 
 from tinynet import DivergenceError, InputError
 from tinynet.datasets.batches import Batches
+from tinynet.losses.loss import LossSum
 from tinynet.training.progress import Progress
 
-NAMES = ["epoch", "step", "batch", "samples", "loss_sum", "size", "batch_size"]
+NAMES = ["epoch", "step", "batch", "loss_sum", "divisor", "size", "batch_size", "batches"]
 
 
 def batches(size: int = 10, batch_size: int = 4) -> Batches:
     return Batches(np.zeros(size), np.zeros(size), batch_size)
+
+
+def mean(loss: float, samples: int) -> LossSum:
+    return LossSum(loss * samples, samples)
 
 
 def said(do: Any, *args: Any) -> str:
@@ -24,8 +29,10 @@ def said(do: Any, *args: Any) -> str:
 
 class TestCounts:
     def test_progress_starts_at_0(self) -> None:
-        assert list(Progress().state_dict().items()) == [(name, 0) for name in NAMES]
-        assert Progress().batches == 0
+        state = Progress().state_dict()
+        assert list(state) == NAMES
+        assert state.pop("divisor") is None  # as for a loss that is a sum
+        assert set(state.values()) == {0}
 
     @pytest.mark.parametrize(("size", "count"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
     def test_progress_knows_the_number_of_batches_of_an_epoch(self, size: int, count: int) -> None:
@@ -33,53 +40,70 @@ class TestCounts:
         progress.begin(batches(size))
         assert progress.batches == count == len(batches(size))
 
-    def test_progress_counts_steps_batches_samples_and_losses(self) -> None:
+    def test_progress_counts_steps_batches_losses_and_their_divisors(self) -> None:
         progress = Progress()
         progress.begin(batches())
-        progress.count(0.5, 4)
-        progress.count(2.0, 4)
-        progress.count(1.0, 2)
+        progress.count(mean(0.5, 4))
+        progress.count(mean(2.0, 4))
+        progress.count(mean(1.0, 2))
         assert progress == Progress(
-            epoch=0, step=3, batch=3, samples=10, loss_sum=12.0, size=10, batch_size=4
+            epoch=0, step=3, batch=3, loss_sum=12.0, divisor=10, size=10, batch_size=4, batches=3
         )
 
-    def test_finish_epoch_returns_the_mean_loss_and_resets_the_epoch(self) -> None:
+    def test_the_losses_of_an_epoch_are_summed_if_the_loss_is_a_sum(self) -> None:
+        progress = Progress()
+        progress.begin(batches())
+        for value in (0.5, 2.0, 1.0):
+            progress.count(LossSum(value, None))
+        assert progress.loss == 3.5
+
+    def test_the_loss_of_an_epoch_is_divided_once_and_reset_at_its_end(self) -> None:
         progress = Progress()
         progress.begin(batches())
         for epoch in range(2):
-            progress.count(0.5, 4)
-            progress.count(2.0, 4)
-            progress.count(1.0, 2)
-            assert progress.finish_epoch() == 1.2
+            for loss in (mean(0.5, 4), mean(2.0, 4), mean(1.0, 2)):
+                progress.count(loss)
+            assert progress.loss == 1.2
+            progress.finish_epoch()
             done = epoch + 1
-            assert progress == Progress(epoch=done, step=3 * done, size=10, batch_size=4)
+            assert progress == Progress(epoch=done, step=3 * done, size=10, batch_size=4, batches=3)
 
 
 class TestBegin:
     def test_begin_continues_an_epoch_with_the_same_batches(self) -> None:
         progress = Progress()
         progress.begin(batches())
-        progress.count(0.5, 4)
+        progress.count(mean(0.5, 4))
         progress.begin(batches())
-        assert (progress.batch, progress.samples) == (1, 4)
+        assert (progress.batch, progress.divisor) == (1, 4)
 
     def test_begin_accepts_other_batches_between_two_epochs(self) -> None:
         progress = Progress()
         progress.begin(batches())
-        progress.count(0.5, 10)
+        progress.count(mean(0.5, 10))
         progress.finish_epoch()
         progress.begin(batches(20, 5))
-        assert progress == Progress(epoch=1, step=1, size=20, batch_size=5)
+        assert progress == Progress(epoch=1, step=1, size=20, batch_size=5, batches=4)
 
-    @pytest.mark.parametrize(("size", "batch_size"), [(11, 4), (10, 5)])
-    def test_begin_rejects_other_batches_within_an_epoch(self, size: int, batch_size: int) -> None:
+    @pytest.mark.parametrize(
+        ("size", "batch_size", "last_batch", "got"),
+        [
+            (11, 4, "keep", "11 samples, batch_size=4 and 3"),
+            (10, 5, "keep", "10 samples, batch_size=5 and 2"),
+            (10, 4, "drop", "10 samples, batch_size=4 and 2"),
+        ],
+    )
+    def test_begin_rejects_other_batches_within_an_epoch(
+        self, size: int, batch_size: int, last_batch: str, got: str
+    ) -> None:
         progress = Progress(epoch=2)
         progress.begin(batches())
-        progress.count(0.5, 4)
+        progress.count(mean(0.5, 4))
         before = progress.state_dict()
-        assert said(progress.begin, batches(size, batch_size)) == (
-            "fit expects to continue within epoch 3, with 10 samples and batch_size=4, "
-            f"got {size} samples and batch_size={batch_size}"
+        other = Batches(np.zeros(size), np.zeros(size), batch_size, last_batch=last_batch)
+        assert said(progress.begin, other) == (
+            "fit expects to continue within epoch 3, with 10 samples, batch_size=4 and 3 batches, "
+            f"got {got} batches"
         )
         assert progress.state_dict() == before
 
@@ -105,25 +129,27 @@ class TestState:
     def test_progress_continues_from_a_state_stored_as_json(self) -> None:
         progress, other = Progress(), Progress(epoch=9)
         progress.begin(batches())
-        progress.count(0.5, 4)
+        progress.count(mean(0.5, 4))
         other.check_state_dict(json.loads(json.dumps(progress.state_dict())))
         assert other == Progress(epoch=9)
         other.load_state_dict(json.loads(json.dumps(progress.state_dict())))
         assert other == progress
         for each in (progress, other):
             each.begin(batches())
-            each.count(1.5, 6)
-        assert other.finish_epoch() == progress.finish_epoch() == 1.1
+            each.count(mean(1.5, 6))
+        assert other.loss == progress.loss == 1.1
         assert other == progress
 
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("value", [math.nan, None, "3", math.inf])
+    @pytest.mark.parametrize("value", [math.nan, [], "3", math.inf])
     def test_progress_rejects_wrong_numbers_in_a_state_and_stays_unchanged(
         self, name: str, value: Any
     ) -> None:
-        progress = Progress(*range(1, 8))
+        progress = Progress(*range(1, 9))
         before = progress.state_dict()
-        expected = "a finite number" if name == "loss_sum" else "a whole number >= 0"
+        expected = {"loss_sum": "a finite number", "divisor": "a finite number >= 0"}.get(
+            name, "a whole number >= 0"
+        )
         assert said(progress.check_state_dict, before | {name: value}) == (
             f"Progress expects {name} to be {expected}, got {value!r}"
         )
@@ -142,6 +168,6 @@ class TestState:
         state = Progress().state_dict()
         del state["epoch"]
         assert said(Progress().check_state_dict, state) == (
-            "Progress expects a state with batch, batch_size, epoch, loss_sum and 3 more, "
+            "Progress expects a state with batch, batch_size, batches, divisor and 4 more, "
             "got none of epoch"
         )

@@ -26,10 +26,10 @@ from tinynet import (
     TopKAccuracy,
     Trainer,
 )
-from tinynet.callbacks import Callback, Checkpoint, CSVLog
+from tinynet.callbacks import Callback, Checkpoint, CSVLog, ProgressBar
 from tinynet.datasets.batches import Batches
+from tinynet.metrics.metric import Metric
 from tinynet.optimizers.schedules import Cosine, OnPlateau, Schedule
-from tinynet.training.metrics import Metric
 
 X, Y = make_data()  # 50 samples: with batch_size=20 the last batch has half the size
 X_TEST, Y_TEST = make_data(30, seed=2)
@@ -363,7 +363,7 @@ class TestModes:
             trainer.fit(X, Y, epochs=1, callbacks=[door])
         assert closed == [door]
         assert not trainer.model.training
-        assert trainer.state_dict()["callbacks"] == {}
+        assert trainer.state_dict()["callbacks"] == {"Door": {}}  # for the next fit
         assert trainer.step == 1
 
 
@@ -412,7 +412,10 @@ class TestStopping:
 
     @pytest.mark.parametrize(
         ("samples", "batch_size", "got"),
-        [(50, 25, "50 samples and batch_size=25"), (40, 20, "40 samples and batch_size=20")],
+        [
+            (50, 25, "50 samples, batch_size=25 and 2 batches"),
+            (40, 20, "40 samples, batch_size=20 and 2 batches"),
+        ],
     )
     def test_other_batches_within_an_epoch_are_rejected(
         self, samples: int, batch_size: int, got: str
@@ -423,7 +426,8 @@ class TestStopping:
         with pytest.raises(InputError) as error:
             trainer.fit(X[:samples], Y[:samples], epochs=2, batch_size=batch_size)
         assert str(error.value) == (
-            f"fit expects to continue within epoch 2, with 50 samples and batch_size=20, got {got}"
+            "fit expects to continue within epoch 2, with 50 samples, batch_size=20 and 3 batches, "
+            f"got {got}"
         )
         assert digest(trainer) == before
         trainer.fit(X, Y, epochs=2, batch_size=20)
@@ -522,7 +526,7 @@ class TestErrors:
             ),
             (
                 {"metrics": [Accuracy]},
-                "got <class 'tinynet.training.metrics.Accuracy'>: write Accuracy(..",
+                "got <class 'tinynet.metrics.classification.Accuracy'>: write Accuracy(..",
             ),
             ({"metrics": ["accuracy"]}, "Trainer expects metrics, got 'accuracy'"),
             (
@@ -566,10 +570,21 @@ class TestErrors:
             ({"micro_batch_size": 0}, "fit expects micro_batch_size to be a whole number >= 1, go"),
             ({"x": X[:49]}, "Batches expects x and y of the same number of samples, got 49 and 5"),
             ({"y": list(Y)}, "Batches expects y to be a NumPy array, got list"),
-            ({"validation": X}, "fit expects validation to be a pair (x, y), got array("),
-            ({"validation": [X, Y]}, "fit expects validation to be a pair (x, y), got [array("),
-            ({"validation": (X, Y, Y)}, "fit expects validation to be a pair (x, y), got (array("),
+            ({"validation": X}, "fit expects a pair, validation=(x, y), got ndarray"),
+            ({"validation": [X, Y]}, "fit expects a pair, validation=(x, y), got list of 2"),
+            ({"validation": (X, Y, Y)}, "fit expects a pair, validation=(x, y), got tuple of 3"),
+            ({"validation": (X, Y / 2)}, "validation data: SoftmaxCrossEntropy() expects integer"),
+            (
+                {"validation": (X, Y + 9)},
+                "validation data: SoftmaxCrossEntropy() expects labels",
+            ),
+            ({"last_batch": "skip"}, "Batches expects last_batch to be 'keep' or 'drop' or 'join'"),
+            (
+                {"batch_size": 51, "last_batch": "drop"},
+                "at least one whole batch for last_ba",
+            ),
             ({"validation": (X, Y[:9])}, "x and y of the same number of samples, got 50 and 9"),
+            ({"callbacks": ProgressBar()}, "fit expects a list, callbacks=[...], got ProgressBar"),
             ({"callbacks": [CSVLog]}, "got <class 'tinynet.callbacks.csv_log.CSVLog'>: write CSVL"),
             ({"callbacks": [print]}, "fit expects callbacks, got <built-in function print>"),
             (
@@ -603,7 +618,9 @@ class TestErrors:
     def test_an_error_of_a_metric_comes_before_the_step(self) -> None:
         trainer = trainer_of(make_model(), metrics=[ConfusionMatrix(4)])
         before = weights(trainer)
-        with pytest.raises(InputError, match=r"Matrix expects scores of shape \(N, \.\.\., 4\)"):
+        with pytest.raises(
+            InputError, match=r"Matrix\(4\) expects scores of shape \(N, \.\.\., 4\)"
+        ):
             trainer.fit(X, Y, epochs=1)
         assert (weights(trainer), trainer.step) == (before, 0)
 

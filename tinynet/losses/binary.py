@@ -7,14 +7,14 @@ from numpy.typing import ArrayLike
 
 from tinynet.errors import InputError
 from tinynet.functional import sigmoid, softplus
-from tinynet.layer import Layer
+from tinynet.losses.loss import Loss
 from tinynet.losses.targets import check_reduction, check_same_shape, nonnegative_weights
 from tinynet.parameter import Array
 from tinynet.validation import first_index
 
 
 @final
-class BinaryCrossEntropy(Layer):
+class BinaryCrossEntropy(Loss):
     """L = mean over all entries of -w (v t log s(z) + (1 - t) log s(-z)), in nats.
 
     It takes logits z (N, ...) without a Sigmoid before it; s(z) = 1 / (1 + exp(-z)).
@@ -66,6 +66,10 @@ class BinaryCrossEntropy(Layer):
         dlogits: Array = negative * sigmoid(logits) - positive * sigmoid(-logits)
         dlogits *= 1 / divisor
         return dlogits
+
+    def divisor(self, logits: Array, targets: Array) -> float | None:  # noqa: ARG002  # as forward
+        """The number of entries; None for a sum."""
+        return float(logits.size) if self.reduction == "mean" else None
 
     def _check(self, logits: Array, targets: Array) -> None:
         check_same_shape(self, logits, targets, name="logits")

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinynet.functional import log_softmax
-from tinynet.layer import Layer
+from tinynet.losses.loss import Loss
 from tinynet.losses.targets import check_class_targets, check_reduction, class_weight
 from tinynet.parameter import Array
 from tinynet.validation import finite_number, whole_number
 
 
 @final
-class SoftmaxCrossEntropy(Layer):
+class SoftmaxCrossEntropy(Loss):
     """L = mean over rows of -Σⱼ qⱼ log softmax(z)ⱼ, for logits z (N, ..., C), in nats.
 
     Targets: integer labels (N, ...) from 0 to C - 1, or probability rows p (N, ..., C); a label is
@@ -55,17 +55,18 @@ class SoftmaxCrossEntropy(Layer):
         log_p = log_softmax(logits).reshape(-1, logits.shape[-1])  # (M, C)
         own = own_log_p = weights = None
         if targets.ndim < logits.ndim and not self.label_smoothing:
-            labels, divisor = targets.reshape(-1), float(len(log_p))
+            labels = targets.reshape(-1)
             if some_ignored or self.weight is not None:
-                labels, weights, divisor = self._weighted_labels(labels)
+                labels, weights = self._weighted_labels(labels)
             starts = np.arange(0, log_p.size, log_p.shape[1])  # of the rows in the flat log_p
             own = np.add(starts, labels, dtype=np.intp)  # (M,)
             own_log_p = log_p.take(own)
             losses = _times(weights, -own_log_p)
         else:
-            weights, divisor = self.weighted_targets(targets, logits.shape, logits.dtype)
+            weights = self.weighted_targets(targets, logits.shape, logits.dtype)
             losses = _times(weights, -log_p)
-        divisor = divisor if self.reduction == "mean" else 1.0
+        divisor = self.divisor(logits, targets)
+        divisor = 1.0 if divisor is None else divisor or math.inf  # a mean over no labels is 0
         loss = float(losses.sum(dtype=np.float64)) / divisor
         self.save_for_backward(loss, logits.shape, log_p, own, own_log_p, weights, divisor)
         return loss
@@ -85,15 +86,25 @@ class SoftmaxCrossEntropy(Layer):
         dz /= divisor
         return dz.reshape(shape)
 
+    def divisor(self, logits: Array, targets: Array) -> float | None:
+        """The number of rows, for labels the sum of the weights that count; None for a sum."""
+        if self.reduction == "sum":
+            return None
+        if targets.ndim == logits.ndim:
+            return float(math.prod(logits.shape[:-1]))
+        if self.weight is None:
+            return float(targets.size - np.count_nonzero(targets == self.ignore_index))
+        return float(self._weighted_labels(targets)[1].sum())
+
     def weighted_targets(
         self, targets: Array, shape: tuple[int, ...], dtype: DTypeLike = np.float64
-    ) -> tuple[Array, float]:
-        """Q (M, C), the weight of each class in each row's loss, and the divisor of the mean."""
+    ) -> Array:
+        """Q (M, C), the weight of each class in each row's loss."""
         rows, classes = math.prod(shape[:-1]), shape[-1]
         if targets.ndim == len(shape):
-            p, divisor = targets.reshape(rows, classes).astype(dtype), float(rows)
+            p = targets.reshape(rows, classes).astype(dtype)
         else:
-            labels, _, divisor = self._weighted_labels(targets.reshape(-1))
+            labels, _ = self._weighted_labels(targets.reshape(-1))
             p = np.zeros((rows, classes), dtype)
             p[np.arange(rows), labels] = 1
         q = (1 - self.label_smoothing) * p + self.label_smoothing / classes
@@ -101,14 +112,13 @@ class SoftmaxCrossEntropy(Layer):
             q *= self.weight.astype(dtype)
         if targets.ndim < len(shape):
             q[targets.reshape(-1) == self.ignore_index] = 0
-        return q, divisor
+        return q
 
-    def _weighted_labels(self, labels: Array) -> tuple[Array, Array, float]:
-        """Labels, 0 for the ignored; the weight of each, 0 for the ignored; and their sum."""
+    def _weighted_labels(self, labels: Array) -> tuple[Array, Array]:
+        """Labels, 0 for the ignored, and the weight of each, 0 for the ignored."""
         ignored = labels == self.ignore_index
         labels = np.where(ignored, 0, labels)
-        weights = np.where(ignored, 0.0, 1.0 if self.weight is None else self.weight[labels])
-        return labels, weights, float(weights.sum()) or math.inf  # the mean over no labels is 0
+        return labels, np.where(ignored, 0.0, 1.0 if self.weight is None else self.weight[labels])
 
 
 def _times(weights: Array | None, losses: Array) -> Array:

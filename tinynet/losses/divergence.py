@@ -5,14 +5,14 @@ from typing import final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.layer import Layer
+from tinynet.losses.loss import Loss
 from tinynet.losses.targets import TOLERANCE, check_reduction, check_same_shape
 from tinynet.parameter import Array
 from tinynet.validation import first_index, one_of
 
 
 @final
-class KLDivergence(Layer):
+class KLDivergence(Loss):
     """L = mean over N of Σ t (log t - x), in nats, for log-probabilities x (N, ...).
 
     x is the output of a LogSoftmax, not probabilities or logits. Targets t: probabilities of the
@@ -58,6 +58,10 @@ class KLDivergence(Layer):
         _, t, divisor, dtype = self.saved_for_backward()
         dprediction: Array = (t / -divisor).astype(dtype)
         return dprediction
+
+    def divisor(self, prediction: Array, targets: Array) -> float | None:
+        """The number of samples; None for a sum."""
+        return super().divisor(prediction, targets) if self.reduction == "mean" else None
 
     def _check(self, prediction: Array, targets: Array) -> None:
         check_same_shape(self, prediction, targets)

@@ -5,14 +5,14 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinynet.layer import Layer
+from tinynet.losses.loss import Loss
 from tinynet.losses.targets import check_labels, check_logits, check_reduction, class_weight
 from tinynet.parameter import Array
 from tinynet.validation import finite_number, one_of
 
 
 @final
-class Hinge(Layer):
+class Hinge(Loss):
     """L = mean over N of weight[y] Σ_{j≠y} max(0, margin - z[y] + z[j])ᵖ / C, for logits z (N, C).
 
     Targets y: integer labels (N,) from 0 to C - 1; p is 1 or 2. `weight` has one number for each
@@ -69,3 +69,7 @@ class Hinge(Layer):
         dlogits *= weights[:, None].astype(violation.dtype)
         dlogits[rows, targets] = -dlogits.sum(axis=1, dtype=np.float64)
         return dlogits
+
+    def divisor(self, logits: Array, targets: Array) -> float | None:
+        """The number of samples; None for a sum."""
+        return super().divisor(logits, targets) if self.reduction == "mean" else None

@@ -6,13 +6,13 @@ from typing import final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.layer import Layer
+from tinynet.losses.loss import Loss
 from tinynet.losses.targets import check_reduction, check_same_shape
 from tinynet.parameter import Array
 from tinynet.validation import finite_number
 
 
-class ElementwiseLoss(Layer):
+class ElementwiseLoss(Loss):
     """The base class: subclasses write the loss of each difference, and its derivative."""
 
     reduction: str
@@ -43,6 +43,10 @@ class ElementwiseLoss(Layer):
         dprediction = self.derivatives(difference)
         dprediction *= 1 / divisor
         return dprediction.astype(dtype, copy=False)  # float64 targets give a float64 difference
+
+    def divisor(self, prediction: Array, targets: Array) -> float | None:  # noqa: ARG002  # as forward
+        """The number of entries; None for a sum."""
+        return float(prediction.size) if self.reduction == "mean" else None
 
 
 @final

@@ -70,6 +70,7 @@ class Optimizer(ABC):
         self.l2, self.weight_decay = l2, weight_decay
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.steps = 0
+        self._updating = False  # true after a step that was interrupted: some values are updated
         self.gradient_norm = math.nan
         values = [parameter.value for parameter in self.parameters]
         self._shapes = [value.shape for value in values]
@@ -91,10 +92,13 @@ class Optimizer(ABC):
     @final
     def step(self) -> None:
         """Updates every parameter value in place from its gradient."""
+        if self._updating:
+            check_complete(self)
         rate = self.rate
         checked = map(self._arrays, self.names, self.parameters, self._shapes)
         values, grads = zip(*checked, strict=True)  # all of them, before the first one changes
         grads = self._clipped(grads)
+        self._updating = True
         for value, grad, slots, own in zip(values, grads, self._slots, self._rules, strict=True):
             l2, decay = own.get("l2", self.l2), own.get("weight_decay", self.weight_decay)
             direction = self.direction(grad + l2 * value if l2 else grad, slots)
@@ -102,7 +106,7 @@ class Optimizer(ABC):
                 # Not value *= 1 - rate · decay: float32 would round it the same way in every step.
                 direction = direction + decay * value
             value -= rate * own.get("rate_scale", 1.0) * direction
-        self.steps += 1
+        vars(self).update(steps=self.steps + 1, _updating=False)  # both, or none of them
 
     @final
     def named_parameters(self) -> list[tuple[str, Parameter]]:
@@ -155,6 +159,7 @@ class Optimizer(ABC):
             self.learning_rate = state["learning_rate"]
         for name, slots in zip(self.names, self._slots, strict=True):
             load_arrays(slots, state["slots"][name])
+        self._updating = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A wrong setting is refused where it is set, not in the middle of training.
@@ -207,6 +212,16 @@ class Optimizer(ABC):
 
     def __repr__(self) -> str:
         return constructor_call(self) or object.__repr__(self)
+
+
+def check_complete(optimizer: Optimizer) -> None:
+    """Raises InputError if a step was interrupted after it had updated a part of the values."""
+    if optimizer._updating:
+        raise InputError(
+            f"{type(optimizer).__name__} expects parameters after a whole step, got some that step "
+            f"{optimizer.steps + 1} has updated and some that it has not, as it was interrupted: "
+            "restore a checkpoint, or load states into the model and the optimizer"
+        )
 
 
 def _named(who: str, parameters: Any) -> tuple[tuple[str, ...], tuple[Parameter, ...]]:

@@ -43,6 +43,9 @@ class Callback:
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when the run was stopped."""
 
+    def on_exception(self, trainer: Trainer) -> None:
+        """When an error or Ctrl-C ends `fit`; the next fit gets the state of the callback."""
+
     def close(self) -> None:
         """When `fit` ends, also after an error."""
 
@@ -69,6 +72,9 @@ class Callbacks:
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.named: dict[str, Callback] = {}
+        if not isinstance(callbacks, Sequence):
+            got = type(callbacks).__name__
+            raise InputError(f"fit expects a list, callbacks=[...], got {got}")
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 hint = f": write {callback.__name__}(...)" if isinstance(callback, type) else ""

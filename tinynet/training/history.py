@@ -47,6 +47,14 @@ class History:
         """Appends the values of a step."""
         _add_row(self.steps, values)
 
+    def cut(self, epochs: int, steps: int) -> None:
+        """Removes the rows beyond these numbers, such as one that was added only in part."""
+        for columns, rows in ((self.epochs, epochs), (self.steps, steps)):
+            for name in list(columns):
+                del columns[name][rows:]
+                if not columns[name]:
+                    del columns[name]
+
     @property
     def last(self) -> dict[str, float]:
         """The metrics of the last epoch, without those that were not measured in it."""

@@ -6,6 +6,7 @@ from typing import Any, final
 
 from tinynet.datasets.batches import Batches
 from tinynet.errors import DivergenceError, InputError
+from tinynet.losses.loss import LossSum
 from tinynet.saving.state import State, check_keys
 from tinynet.validation import finite_number, whole_number
 
@@ -13,35 +14,31 @@ from tinynet.validation import finite_number, whole_number
 @final
 @dataclass
 class Progress:
-    """What is done: epochs and steps in all, and three sums over the current epoch."""
+    """What is done: epochs and steps in all, and the batches and the loss of the current epoch."""
 
     epoch: int = 0
     step: int = 0
     batch: int = 0
-    samples: int = 0
-    loss_sum: float = 0.0  # over the samples
+    loss_sum: float = 0.0  # over the current epoch, and what to divide it by, see `LossSum`
+    divisor: float | None = None
     size: int = 0  # of the data set; with another size or batch size the order is another
     batch_size: int = 0
+    batches: int = 0  # of an epoch
 
-    @property
-    def batches(self) -> int:
-        """The number of batches of an epoch, 0 before the first."""
-        return math.ceil(self.size / self.batch_size) if self.batch_size else 0
+    def check(self, batches: Batches) -> None:
+        """Raises InputError if the current epoch was started with other batches."""
+        size, batch_size, count = len(batches.x), batches.batch_size, len(batches)
+        if self.batch and (size, batch_size, count) != (self.size, self.batch_size, self.batches):
+            raise InputError(
+                f"fit expects to continue within epoch {self.epoch + 1}, with {self.size} samples, "
+                f"batch_size={self.batch_size} and {self.batches} batches, got {size} samples, "
+                f"batch_size={batch_size} and {count} batches"
+            )
 
     def begin(self, batches: Batches) -> None:
-        """Starts an epoch, or continues the current one.
-
-        Raises:
-            InputError: the current epoch was started with other batches.
-        """
-        size, batch_size = len(batches.x), batches.batch_size
-        if self.batch and (size, batch_size) != (self.size, self.batch_size):
-            raise InputError(
-                f"fit expects to continue within epoch {self.epoch + 1}, with "
-                f"{self.size} samples and batch_size={self.batch_size}, "
-                f"got {size} samples and batch_size={batch_size}"
-            )
-        self.size, self.batch_size = size, batch_size
+        """Starts an epoch, or continues the current one; raises as `check`."""
+        self.check(batches)
+        self._set(size=len(batches.x), batch_size=batches.batch_size, batches=len(batches))
 
     def check_finite(self, loss: float) -> None:
         """Raises DivergenceError if the loss is infinite or NaN."""
@@ -52,20 +49,25 @@ class Progress:
                 "with detect_anomaly; the parameters are those before this step"
             )
 
-    def count(self, loss: float, samples: int) -> None:
-        """Counts a step."""
-        self.step += 1
-        self.batch += 1
-        self.samples += samples
-        self.loss_sum += loss * samples
+    @property
+    def loss(self) -> float:
+        """The mean loss of the current epoch so far."""
+        return LossSum(self.loss_sum, self.divisor).mean
 
-    def finish_epoch(self) -> float:
-        """Ends the epoch and returns its mean loss."""
-        loss = self.loss_sum / self.samples
-        self.epoch += 1
-        self.batch = self.samples = 0
-        self.loss_sum = 0.0
-        return loss
+    def count(self, loss: LossSum) -> None:
+        """Counts a step."""
+        epoch = LossSum(self.loss_sum, self.divisor)
+        epoch.add(loss)
+        self._set(
+            step=self.step + 1, batch=self.batch + 1, loss_sum=epoch.total, divisor=epoch.divisor
+        )
+
+    def finish_epoch(self) -> None:
+        """Counts an epoch."""
+        self._set(epoch=self.epoch + 1, batch=0, loss_sum=0.0, divisor=None)
+
+    def _set(self, **counts: float | None) -> None:
+        vars(self).update(counts)  # all of them at once, whenever an interrupt comes
 
     def state_dict(self) -> State:
         """All counts by name."""
@@ -77,10 +79,12 @@ class Progress:
         for name, value in state.items():
             if name == "loss_sum":
                 finite_number("Progress", name, value)
+            elif name == "divisor":
+                finite_number("Progress", name, 0 if value is None else value, at_least=0)
             else:
                 whole_number("Progress", name, value, at_least=0)
 
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state."""
         self.check_state_dict(state)
-        vars(self).update(state)
+        self._set(**state)

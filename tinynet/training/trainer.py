@@ -1,14 +1,17 @@
 """Trainer: the training loop (forward, loss, backward, optimizer step).
 
-It adds metrics, callbacks and checkpoints. `accumulate_gradients` processes a batch in parts to
-save memory.
+It adds metrics, callbacks and checkpoints. A step counts when its parameters are updated, an epoch
+when its metrics and its callbacks are done. Whatever ends `fit` in between is undone, so that the
+next `fit` continues with the same bits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, final
 
@@ -17,7 +20,10 @@ import numpy as np
 from tinynet.datasets.batches import Batches, Transform
 from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.optimizers.optimizer import Optimizer
+from tinynet.losses.loss import LossSum, batch_loss
+from tinynet.metrics.metric import Metric, Metrics
+from tinynet.mode import in_mode, inference
+from tinynet.optimizers.optimizer import Optimizer, check_complete
 from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array
 from tinynet.saving.state import (
@@ -28,10 +34,11 @@ from tinynet.saving.state import (
     load_generators,
 )
 from tinynet.training.callback import Callback, Callbacks
+from tinynet.training.checks import check_parts, check_single_sample, check_validation
 from tinynet.training.history import History
-from tinynet.training.metrics import Metric, Metrics
 from tinynet.training.progress import Progress
-from tinynet.validation import whole_number
+from tinynet.training.step import DelayedInterrupts, Snapshot, accumulate_gradients, counts_of
+from tinynet.validation import check_array, whole_number
 
 
 @final
@@ -66,7 +73,7 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         seed: int = 0,
     ) -> None:
-        _check_parts(model, loss, optimizer)
+        check_parts(model, loss, optimizer)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -80,6 +87,7 @@ class Trainer:
         self._progress = Progress()
         self._callbacks = Callbacks(())
         self._restored_callbacks: State = {}
+        self._interrupts = DelayedInterrupts()
 
     @property
     def epoch(self) -> int:
@@ -95,6 +103,13 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """The number of batches in the data set of the last fit."""
         return self._progress.batches
+
+    @property
+    def higher_is_better(self) -> dict[str, bool | None]:
+        """Whether higher is better, for each of `metric_names`; None where nobody declared it."""
+        known = {"loss": False, "learning_rate": None, **self.metrics.higher_is_better()}
+        known |= {f"validation_{name}": higher for name, higher in known.items()} | known
+        return {name: known[name] for name in self.metric_names}
 
     @property
     def last_metrics(self) -> dict[str, float]:
@@ -113,57 +128,75 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         transform: Transform | None = None,
         micro_batch_size: int | None = None,
+        last_batch: str = "keep",
     ) -> History:
         """Trains until `epochs` are done in total, earlier ones included; returns the history.
 
-        x: (N, ...) and y: (N, ...), also memory-mapped; for them and `transform` see `Batches`. A
-        batch larger than `micro_batch_size` is processed in parts whose gradients are averaged:
-        the same step (except for layers that combine samples) with less memory.
+        x: (N, ...) and y: (N, ...), also memory-mapped; for them, `transform` and `last_batch` see
+        `Batches`. A batch larger than `micro_batch_size` is processed in parts with less memory,
+        for the same step, see `accumulate_gradients`. After an interrupt or an error the next fit
+        continues as if nothing had been, given the same callbacks.
 
         Raises:
             InputError: arguments that do not fit together, before anything is changed.
             DivergenceError: the loss became infinite or NaN.
         """
-        batches = Batches(x, y, batch_size, seed=self.seed, transform=transform)
-        part = batch_size if micro_batch_size is None else micro_batch_size
+        batches = Batches(
+            x, y, batch_size, seed=self.seed, transform=transform, last_batch=last_batch
+        )
+        if transform is None:  # which might make numbers of something else
+            check_array("fit", "x", x)
+            check_array("fit", "y", y)
+        part = max(batch_size, batches.last_size) if micro_batch_size is None else micro_batch_size
         part = whole_number("fit", "micro_batch_size", part)
-        self.epochs = whole_number("fit", "epochs", epochs, at_least=0)
-        with self._fitting(batches, validation, Callbacks(callbacks)) as running:
-            while self.epoch < self.epochs and not self.stopping:
-                running.call("on_epoch_start", self)
-                for x_batch, y_batch in batches.epoch(self.epoch, start=self._progress.batch):
-                    self.batch = x_batch
-                    loss = accumulate_gradients(
-                        self.model, self.loss, x_batch, y_batch, part, self.metrics.update
-                    )
-                    self._take_step(loss, len(x_batch))
-                    running.step_end(self)
-                    if self.stopping:
-                        break
-                if self._progress.batch == self.steps_per_epoch:
-                    self._end_epoch(validation)
-                    running.call("on_epoch_end", self)
-            running.call("on_fit_end", self)
+        epochs = whole_number("fit", "epochs", epochs, at_least=0)
+        # In a context of its own, so that no interrupt can leave a mode behind.
+        copy_context().run(self._fit, batches, part, epochs, validation, Callbacks(callbacks))
         return self.history
+
+    def _fit(
+        self, batches: Batches, part: int, epochs: int, validation: Any, callbacks: Callbacks
+    ) -> None:
+        check_complete(self.optimizer)
+        check_validation(self.model, self.loss, self.metrics, validation)
+        callbacks.check_state_dict(self._restored_callbacks)
+        self._progress.check(batches)
+        snapshot = Snapshot((self.model, self.loss), self.metrics)
+        with np.errstate(over="ignore", invalid="ignore"):  # DivergenceError tells it
+            check_single_sample(self.model, batches, part, self.epoch)
+            self.epochs = epochs
+            with self._fitting(batches, validation is not None, callbacks):
+                while self.epoch < self.epochs and not self.stopping:
+                    callbacks.call("on_epoch_start", self)
+                    for x, y in batches.epoch(self.epoch, start=self._progress.batch):
+                        self._train_step(x, y, part, snapshot)
+                        callbacks.step_end(self)
+                        if self.stopping:
+                            break
+                    if self._progress.batch == self.steps_per_epoch:
+                        self._end_epoch(validation, callbacks)
+                callbacks.call("on_fit_end", self)
 
     def stop(self) -> None:
         """Ends the running fit after this step or epoch; for callbacks."""
         self.stopping = True
 
     def evaluate(self, x: Array, y: Array, *, batch_size: int = 1024) -> dict[str, Any]:
-        """Returns the mean loss and the metrics on (x, y), in evaluation mode.
+        """Returns the loss and the metrics on (x, y), the same for every batch size.
+
+        It works like `inference`: the model is only read.
 
         Raises:
             InputError: the model, the loss or a metric does not accept x or y.
         """
         batches = Batches(x, y, batch_size, shuffle=False)
-        metrics, loss_sum = Metrics(self.metrics.metrics), 0.0
-        with self.model.in_mode(training=False), self.loss.in_mode(training=False):
+        metrics, loss = Metrics(self.metrics.metrics), LossSum()
+        with inference():
             for x_batch, y_batch in batches.epoch(0):
                 prediction = self.model(x_batch)
-                loss_sum += self.loss(prediction, y_batch) * len(x_batch)
+                loss.add(batch_loss(self.loss, prediction, y_batch).sum)
                 metrics.update(prediction, y_batch)
-        return {"loss": loss_sum / len(x), **metrics.results()}
+        return {"loss": loss.mean, **metrics.results()}
 
     def predict(self, x: Array, batch_size: int = 1024) -> Array:
         """Returns the output of the model for any number of samples, see `Layer.predict`."""
@@ -174,7 +207,9 @@ class Trainer:
 
         Raises:
             CheckpointError: the file cannot be written; a file that was there is unchanged.
+            InputError: an interrupted step has updated a part of the parameters.
         """
+        check_complete(self.optimizer)
         from tinynet.saving.checkpoint import write
 
         write(path, {"network": repr(self.model)} | self.state_dict())
@@ -237,106 +272,92 @@ class Trainer:
         }
 
     @contextmanager
-    def _fitting(
-        self, batches: Batches, validation: tuple[Array, Array] | None, callbacks: Callbacks
-    ) -> Iterator[Callbacks]:
-        """Inside the block, training mode and running callbacks; afterwards the former modes."""
-        if validation is not None:
-            if not isinstance(validation, tuple) or len(validation) != 2:
-                raise InputError(f"fit expects validation to be a pair (x, y), got {validation!r}")
-            Batches(*validation)  # raises InputError unless x and y fit together
-        callbacks.check_state_dict(self._restored_callbacks)
+    def _fitting(self, batches: Batches, validated: bool, callbacks: Callbacks) -> Iterator[None]:
+        """Inside the block, training mode and running callbacks."""
+        names = ("loss", *self.metrics.scalars())
+        validation_names = [f"validation_{name}" for name in names if validated]
+        names = (*names, "learning_rate", *validation_names)
+        if len(set(names)) < len(names):
+            raise InputError(
+                "fit expects metrics of different names, validation included, got "
+                f"{', '.join(names)}"
+            )
+        self.metric_names = names
+        if isinstance(self.optimizer.learning_rate, Schedule):
+            self.optimizer.learning_rate.check_metrics(self.higher_is_better)
         self._progress.begin(batches)
         callbacks.load_state_dict(self._restored_callbacks)
-        self._callbacks, self.stopping = callbacks, False
-        names = ("loss", *self.metrics.scalars())
-        validated = [f"validation_{name}" for name in names if validation is not None]
-        self.metric_names = (*names, "learning_rate", *validated)
+        self._callbacks, self.stopping, started = callbacks, False, False
+        self._interrupts.start()
         try:
-            # A loss that is not finite raises DivergenceError.
-            quiet = np.errstate(over="ignore", invalid="ignore")
-            with quiet, self.model.in_mode(training=True), self.loss.in_mode(training=True):
+            with in_mode(training=True):
                 callbacks.call("on_fit_start", self)
-                self._restored_callbacks = {}  # the callbacks have loaded them
-                yield callbacks
+                self._restored_callbacks, started = {}, True  # the callbacks have loaded them
+                yield
+        except BaseException:
+            if started:
+                callbacks.call("on_exception", self)
+                self._restored_callbacks = callbacks.state_dict()
+            raise
         finally:
+            self._interrupts.stop()
             self._callbacks = Callbacks(())
             callbacks.close()
 
-    def _take_step(self, loss: float, samples: int) -> None:
-        self._progress.check_finite(loss)
-        values = {"loss": loss, "learning_rate": self.optimizer.rate}
-        self.optimizer.step()
+    def _train_step(self, x: Array, y: Array, part: int, snapshot: Snapshot) -> None:
+        """Takes a step; an exception leaves the state before it or after it."""
+        self.batch, step, updates = x, self.step, self.optimizer.steps
+        values, total = {}, LossSum()
+        snapshot.take()
+        try:
+            loss, total = accumulate_gradients(
+                self.model, self.loss, x, y, part, self.metrics.update
+            )
+            self._progress.check_finite(loss)
+            values = {"loss": loss, "learning_rate": self.optimizer.rate}
+            with self._interrupts:
+                self.optimizer.step()
+                self._count(values, total)
+        except BaseException:
+            if self.optimizer.steps == updates:
+                snapshot.restore()
+            elif self.step == step:
+                self.history.cut(self.epoch, step)
+                self._count(values, total)
+            raise
+
+    def _count(self, values: dict[str, float], loss: LossSum) -> None:
         if self.optimizer.clip_norm is not None:
             values["gradient_norm"] = self.optimizer.gradient_norm
         self.history.add_step(values)
-        self._progress.count(loss, samples)
+        self._progress.count(loss)
 
-    def _end_epoch(self, validation: tuple[Array, Array] | None) -> None:
-        metrics = {"loss": self._progress.finish_epoch(), **self.metrics.scalars()}
-        self.metrics.reset()
-        metrics["learning_rate"] = self.history.steps["learning_rate"][-1]
-        if validation is not None:
-            results = self.evaluate(*validation).items()
-            metrics |= {f"validation_{n}": value for n, value in results if np.ndim(value) == 0}
-        self.history.add_epoch(metrics)
-        if isinstance(self.optimizer.learning_rate, Schedule):
-            self.optimizer.learning_rate.observe(metrics)
+    def _end_epoch(self, validation: tuple[Array, Array] | None, callbacks: Callbacks) -> None:
+        """Measures and counts an epoch; an exception, also of a callback, undoes it."""
+        rate = self.optimizer.learning_rate
+        schedule = rate if isinstance(rate, Schedule) else None
+        parts: list[Any] = [self._progress, callbacks, *([] if schedule is None else [schedule])]
+        before = [(part, deepcopy(part.state_dict())) for part in parts]
+        counts = [counts_of(metric) for metric in self.metrics.metrics]
+        try:
+            metrics = {"loss": self._progress.loss, **self.metrics.scalars()}
+            metrics["learning_rate"] = self.history.steps["learning_rate"][-1]
+            if validation is not None:
+                results = self.evaluate(*validation).items()
+                metrics |= {f"validation_{n}": value for n, value in results if np.ndim(value) == 0}
+            self.history.add_epoch(metrics)
+            if schedule is not None:
+                schedule.observe(metrics)
+            self._progress.finish_epoch()
+            self.metrics.reset()
+            callbacks.call("on_epoch_end", self)
+        except BaseException:
+            for part, state in before:
+                part.load_state_dict(state)
+            self.history.cut(self.epoch, self.step)
+            for metric, saved in zip(self.metrics.metrics, counts, strict=True):
+                metric.load_state_dict(saved)
+            raise
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.loss!r}, {self.optimizer!r}, epoch={self.epoch})"
-
-
-def _check_parts(model: Any, loss: Any, optimizer: Any) -> None:
-    for name, part in (("model", model), ("loss", loss)):
-        if not isinstance(part, Layer):
-            raise InputError(f"Trainer expects {name} to be a layer, got {part!r}")
-    if not isinstance(optimizer, Optimizer):
-        raise InputError(f"Trainer expects an optimizer, got {optimizer!r}")
-    own = {id(parameter) for parameter in (*model.parameters(), *loss.parameters())}
-    if not all(id(parameter) in own for parameter in optimizer.parameters):
-        raise InputError(
-            "Trainer expects an optimizer of the parameters of the model, got one with others: "
-            f"write {type(optimizer).__name__}(model.parameters(), ...) for the same model object"
-        )
-
-
-def accumulate_gradients(
-    model: Layer,
-    loss: Layer,
-    x: Array,
-    y: Array,
-    size: int,
-    observe: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
-) -> float:
-    """Gradient accumulation: returns the mean loss of a batch and leaves the gradients of it.
-
-    The batch is processed in parts of at most `size` samples, and their gradients are averaged,
-    weighted by the number of samples. If the loss is a mean over samples and no layer combines
-    samples, that is the gradient of the whole batch. `observe` gets the predictions and targets
-    of each part.
-
-    >>> from tinynet import Dense, MeanSquaredError
-    >>> model, x = Dense(1, 1, rng=0), np.arange(6, dtype=np.float32)[:, None]
-    >>> whole = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 6)
-    >>> in_parts = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 4)
-    >>> round(whole, 4), round(in_parts, 4)
-    (30.4368, 30.4368)
-    """
-    if len(x) <= size:
-        prediction = model(x)
-        mean_loss: float = loss(prediction, y)
-        observe(prediction, y)
-        model.backward(loss.backward())
-        return mean_loss
-    mean_loss, parameters = 0.0, [*model.parameters(), *loss.parameters()]
-    sums = [np.zeros_like(parameter.value) for parameter in parameters]
-    for start in range(0, len(x), size):
-        rows = slice(start, start + size)
-        share = len(x[rows]) / len(x)
-        mean_loss += share * accumulate_gradients(model, loss, x[rows], y[rows], size, observe)
-        for total, parameter in zip(sums, parameters, strict=True):
-            total += share * np.asarray(parameter.grad)
-    for total, parameter in zip(sums, parameters, strict=True):
-        parameter.grad = total
-    return mean_loss

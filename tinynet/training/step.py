@@ -1,0 +1,147 @@
+"""One step of training, which is done as a whole or not at all, whatever interrupts it.
+
+`accumulate_gradients` is its forward and backward. `Snapshot` undoes what they change besides the
+gradients, and `DelayedInterrupts` lets Ctrl-C wait while the optimizer updates the parameters.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from copy import copy
+from types import FrameType
+from typing import Any, Self, final
+
+import numpy as np
+
+from tinynet.layer import Layer
+from tinynet.losses.loss import LossSum, batch_loss
+from tinynet.metrics.metric import Metric, Metrics
+from tinynet.parameter import Array
+from tinynet.saving.state import State, generator_states, load_generators
+
+
+def accumulate_gradients(
+    model: Layer,
+    loss: Layer,
+    x: Array,
+    y: Array,
+    size: int,
+    observe: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
+) -> tuple[float, LossSum]:
+    """Gradient accumulation: returns the loss of a batch, also as a sum, and leaves its gradients.
+
+    The batch is processed in parts of at most `size` samples. Their losses and gradients are added
+    up as sums and divided once, by what the loss divides by: the result is that of the whole batch,
+    unless a layer combines samples (BatchNorm) or draws random numbers (Dropout). `observe` gets
+    the predictions and targets of each part.
+
+    >>> from tinynet import Dense, MeanSquaredError
+    >>> model, x = Dense(1, 1, rng=0), np.arange(6, dtype=np.float32)[:, None]
+    >>> whole, _ = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 6)
+    >>> in_parts, _ = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 4)
+    >>> round(whole, 4), round(in_parts, 4)
+    (30.4368, 30.4368)
+    """
+    if len(x) <= size:
+        prediction = model(x)
+        batch = batch_loss(loss, prediction, y)
+        observe(prediction, y)
+        model.backward(loss.backward())
+        return batch.value, batch.sum
+    total, parameters = LossSum(), [*model.parameters(), *loss.parameters()]
+    sums = [np.zeros_like(parameter.value) for parameter in parameters]
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        prediction = model(x[rows])
+        batch = batch_loss(loss, prediction, y[rows])
+        total.add(batch.sum)
+        observe(prediction, y[rows])
+        if not batch.factor:
+            continue
+        model.backward(batch.source.backward())
+        for gradient, parameter in zip(sums, parameters, strict=True):
+            gradient += batch.factor * np.asarray(parameter.grad)
+    for gradient, parameter in zip(sums, parameters, strict=True):
+        parameter.grad = gradient * (total.divisor != 0) / (total.divisor or 1.0)
+    return total.mean, total
+
+
+@final
+class Snapshot:
+    """What a forward changes: buffers, random generators and the counts of metrics."""
+
+    def __init__(self, layers: tuple[Layer, ...], metrics: Metrics) -> None:
+        self._buffers = [array for layer in layers for array in _buffers(layer)]
+        self._generators = [layer.generators() for layer in layers]
+        self._metrics = metrics.metrics
+        self._saved: tuple[list[Array], list[State], list[State]] = ([], [], [])
+
+    def take(self) -> None:
+        """Saves the present values."""
+        buffers = [array.copy() for array in self._buffers]
+        generators = [generator_states(found) for found in self._generators if found]
+        self._saved = buffers, generators, [counts_of(metric) for metric in self._metrics]
+
+    def restore(self) -> None:
+        """Restores the saved values."""
+        buffers, generators, counts = self._saved
+        for array, saved in zip(self._buffers, buffers, strict=True):
+            array[...] = saved
+        found = (generators for generators in self._generators if generators)
+        for present, states in zip(found, generators, strict=True):
+            load_generators(present, states)
+        for metric, saved_counts in zip(self._metrics, counts, strict=True):
+            metric.load_state_dict(saved_counts)
+
+
+def counts_of(metric: Metric) -> State:
+    """The counts of a metric to go back to; arrays that grow are replaced and not written."""
+    state = metric.state_dict()
+    return state if metric.shapes_vary else {name: copy(value) for name, value in state.items()}
+
+
+def _buffers(layer: Layer) -> list[Array]:
+    parameters = {id(parameter.value) for parameter in layer.parameters()}
+    return [array for array in layer.state_dict().values() if id(array) not in parameters]
+
+
+@final
+class DelayedInterrupts:
+    """Lets Ctrl-C wait inside `with delayed:`, between `start` and `stop`, in the main thread.
+
+    A second Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = self._pending = False
+        self._previous: Any = None
+
+    def start(self) -> None:
+        """Takes over Ctrl-C, if Python code handles it."""
+        previous = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(previous):
+            self._previous = previous
+            signal.signal(signal.SIGINT, self._received)
+
+    def stop(self) -> None:
+        """Gives Ctrl-C back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if self._waiting and not self._pending:
+            self._pending = True
+        else:
+            self._previous(number, frame)
+
+    def __enter__(self) -> Self:
+        self._waiting = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting = False
+        if self._pending:
+            self._pending = False
+            self._previous(signal.SIGINT, None)
