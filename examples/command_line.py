@@ -110,15 +110,19 @@ def timed() -> Iterator[None]:
 
 def save(folder: Path, pictures: Mapping[str, Figure], *, show: bool = False) -> None:
     """Writes each picture as `name.png`, prints its path, and opens all of them for show=True."""
+    paths = {name: folder / f"{name}.png" for name in pictures}
     for name, figure in pictures.items():
-        path = folder / f"{name}.png"
-        figure.savefig(path, dpi=100)
-        print(f"wrote {path}")
+        figure.savefig(paths[name], dpi=100)
+        print(f"wrote {paths[name]}")
+    plt.close("all")
     if show:
+        for name, figure in pictures.items():  # pyplot does not know those of tinynet.plots
+            plt.figure(name, figsize=figure.get_size_inches(), dpi=100)
+            plt.figimage(plt.imread(paths[name]))
         if plt.get_backend().lower() == "agg":
             print("--show finds no display: open the files above instead", file=sys.stderr)
         plt.show()
-    plt.close("all")
+        plt.close("all")
 
 
 def run(main: Callable[[], None]) -> None:

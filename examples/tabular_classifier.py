@@ -1,17 +1,19 @@
 """A network that classifies the rows of a table: python examples/tabular_classifier.py.
 
-columns -> Dense -> ReLU -> Dropout -> Dense -> classes. The table is one of penguins and their
-species, or any other CSV file. Prints accuracy and confusion matrix for test rows, saves the
-network, loads it again, and predicts the row of `--predict`. `--help` lists the options.
+TableEncoder -> Standardize -> Dense -> ReLU -> Dropout -> Dense -> classes. The table is one of
+penguins and their species, or any other CSV file. Prints accuracy and confusion matrix for test
+rows, saves the network, loads it again, and predicts the row of `--predict`. `--help` lists the
+options.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import command_line
 import numpy as np
-from columns import Columns, TableParser, fail, fit, read_table, split
+from columns import TableParser, describe, fail, fit, parse_row, read_table, split, unseen
 
 from tinynet import (
     Accuracy,
@@ -23,19 +25,22 @@ from tinynet import (
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
+    Standardize,
     Trainer,
     softmax,
 )
+from tinynet.datasets import TableEncoder
 
 HIDDEN = 32  # units
 ROWS_PER_CLASS = 5  # on average, at least: a target with fewer is a number or a name
 
 
-def build_network(inputs: int, classes: int, rng: np.random.Generator) -> Sequential:
-    """The network: x (N, inputs) -> logits (N, classes)."""
+def build_network(scale: Standardize, classes: int, rng: np.random.Generator) -> Sequential:
+    """The network: x (N, inputs) as the encoder makes it -> logits (N, classes)."""
     return Sequential(
         [
-            Dense(inputs, HIDDEN, rng=rng),
+            scale,
+            Dense(scale.num_features, HIDDEN, rng=rng),
             ReLU(),
             Dropout(0.1, rng=rng),
             Dense(HIDDEN, classes, rng=rng),
@@ -43,21 +48,24 @@ def build_network(inputs: int, classes: int, rng: np.random.Generator) -> Sequen
     )
 
 
-def save(folder: Path, network: Sequential, columns: Columns, classes: list[str]) -> list[Path]:
-    """Writes the weights, and beside them the encoding of the inputs and the class names."""
+def save(
+    folder: Path, network: Sequential, encoder: TableEncoder, classes: list[str]
+) -> list[Path]:
+    """Writes the network, and beside it the encoding of the inputs and the class names."""
     weights, encoding = folder / "tabular_classifier.npz", folder / "tabular_classifier.json"
     network.save(weights)
-    text = json.dumps({"classes": classes, "columns": columns.to_json()}, indent=2)
+    text = json.dumps({"classes": classes, "encoder": asdict(encoder)}, indent=2)
     encoding.write_text(f"{text}\n", encoding="utf-8")
     return [weights, encoding]
 
 
-def load(weights: Path, encoding: Path) -> tuple[Sequential, Columns, list[str]]:
+def load(weights: Path, encoding: Path) -> tuple[Sequential, TableEncoder, list[str]]:
     """Reads the files of `save`: all that a program needs to predict new rows."""
     saved = json.loads(encoding.read_text(encoding="utf-8"))
-    columns, classes = Columns.from_json(saved["columns"]), saved["classes"]
-    network = build_network(len(columns.inputs), len(classes), np.random.default_rng())
-    return network.load(weights), columns, classes
+    encoder, classes = TableEncoder(**saved["encoder"]), saved["classes"]
+    scale = Standardize(len(encoder.inputs))
+    network = build_network(scale, len(classes), np.random.default_rng())
+    return network.load(weights), encoder, classes
 
 
 def print_confusion(counts: Array, classes: list[str]) -> None:
@@ -86,13 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     rng = np.random.default_rng(options.seed)
     train, validation, test = split(len(table), rng)
-    columns = Columns.fit(table.drop(columns=options.target).iloc[train])
-    row = None if options.predict is None else columns.row(options.predict)
-    print(columns)
-    x = columns.transform(table)
+    encoder = TableEncoder.fit(table.drop(columns=options.target).iloc[train])
+    row = None if options.predict is None else parse_row(encoder, options.predict)
+    print(describe(encoder))
+    x = encoder.transform(table)
+    scale = Standardize(len(encoder.inputs)).fit(x[train], features=encoder.numbers)
     options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
 
-    network = build_network(len(columns.inputs), len(classes), rng)
+    network = build_network(scale, len(classes), rng)
     network.summary(x[:1])
     optimizer = AdamW(network.parameters(), learning_rate=0.003)
     loss = SoftmaxCrossEntropy()
@@ -105,16 +114,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"test accuracy {right / total:.2%}, {right} of {total} rows")
     print_confusion(counts, classes)
 
-    paths = save(options.output, network, columns, classes)
-    network, columns, classes = load(*paths)
-    if not np.array_equal(network.predict(columns.transform(table)[test]), logits):
+    paths = save(options.output, network, encoder, classes)
+    network, encoder, classes = load(*paths)
+    if not np.array_equal(network.predict(encoder.transform(table)[test]), logits):
         fail(f"{paths[0]}: expected the same predictions after loading, got others")
     print(f"wrote {paths[0]} and {paths[1]}")
     print("the loaded network predicts the same")
     if row is not None:
-        for word in columns.unseen(row):
+        for word in unseen(encoder, row):
             print(f"{word}: no training row has this category")
-        probabilities = softmax(network.predict(columns.transform(row)))[0]
+        probabilities = softmax(network.predict(encoder.transform(row)))[0]
         best = probabilities.argmax()
         print(f"{options.predict}: {classes[best]}, probability {probabilities[best]:.1%}")
 

@@ -1,29 +1,42 @@
 """A network that predicts a number from a table row: python examples/tabular_regression.py.
 
-columns -> Dense -> ReLU -> Dropout -> Dense -> number. The table is one of penguins and their body
-mass in grams, or any other CSV file. Prints the error on test rows beside that of two baselines:
-the mean, and least squares, which is hard to beat on a table so small. `--help` lists the options.
+TableEncoder -> Standardize -> Dense -> ReLU -> Dropout -> Dense -> number. The table is one of
+penguins and their body mass in grams, or any other CSV file. Prints the error on test rows beside
+that of two baselines: the mean, and least squares, which is hard to beat on a table so small.
+`--help` lists the options.
 """
 
 from collections.abc import Sequence
 
 import command_line
 import numpy as np
-from columns import Columns, TableParser, fail, fit, holds_numbers, read_table, split
+from columns import TableParser, describe, fail, fit, holds_numbers, read_table, split
 from matplotlib.figure import Figure
 
-from tinynet import AdamW, Array, Dense, Dropout, MeanSquaredError, ReLU, Sequential, Trainer
+from tinynet import (
+    AdamW,
+    Array,
+    Dense,
+    Dropout,
+    MeanSquaredError,
+    ReLU,
+    Sequential,
+    Standardize,
+    Trainer,
+)
+from tinynet.datasets import TableEncoder
 from tinynet.plots.style import BLUE, VERMILION
 
 HIDDEN = 32  # units
 UNITS = ("g", "kg", "mm", "cm", "m", "s")  # endings of names such as body_mass_g
 
 
-def build_network(inputs: int, rng: np.random.Generator) -> Sequential:
-    """The network: x (N, inputs) -> y (N, 1)."""
+def build_network(scale: Standardize, rng: np.random.Generator) -> Sequential:
+    """The network: x (N, inputs) as the encoder makes it -> y (N, 1)."""
     return Sequential(
         [
-            Dense(inputs, HIDDEN, rng=rng),
+            scale,
+            Dense(scale.num_features, HIDDEN, rng=rng),
             ReLU(),
             Dropout(0.1, rng=rng),
             Dense(HIDDEN, 1, rng=rng),
@@ -81,29 +94,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     rng = np.random.default_rng(options.seed)
     train, validation, test = split(len(table), rng)
-    columns = Columns.fit(table.drop(columns=options.target).iloc[train])
-    print(columns)
-    x = columns.transform(table)
+    encoder = TableEncoder.fit(table.drop(columns=options.target).iloc[train])
+    print(describe(encoder))
+    x = encoder.transform(table)
     if len(np.unique(y[train])) < 2:
         fail(f"--target {options.target}: expected different numbers, got {y[train[0]]:g} alone")
-    mean, std = y[train].mean(), y[train].std()
-    standardized = ((y - mean) / std).astype(np.float32)[:, None]  # (N, 1), around 0
+    scale = Standardize(len(encoder.inputs)).fit(x[train], features=encoder.numbers)
+    y_scale = Standardize(1).fit(y[train])
     options.output.mkdir(parents=True, exist_ok=True)  # before the work, not after it
 
-    network = build_network(len(columns.inputs), rng)
+    network = build_network(scale, rng)
     network.summary(x[:1])
     optimizer = AdamW(network.parameters(), learning_rate=0.003)
     trainer = Trainer(network, MeanSquaredError(), optimizer, seed=options.seed)
-    fit(trainer, x, standardized, train, validation, epochs=options.epochs)
+    fit(trainer, x, y_scale(y), train, validation, epochs=options.epochs)
 
     predictions = {
-        "network": network.predict(x[test])[:, 0] * std + mean,
+        "network": y_scale.inverse(network.predict(x[test])[:, 0]),
         "least squares": least_squares(x[train], y[train], x[test]),
     }
     ending = options.target.rpartition("_")[2]
     unit = f" {ending}" if ending in UNITS else ""
     print(f"root mean squared error of {options.target} on {len(test)} test rows:")
-    for name, predicted in ({"mean": mean} | predictions).items():
+    for name, predicted in ({"mean": y[train].mean()} | predictions).items():
         error = np.format_float_positional(rmse(predicted, y[test]), 4, fractional=False, trim="-")
         print(f"  {name:13}  {error}{unit}")
     picture = draw(y[test], predictions, options.target)

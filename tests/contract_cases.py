@@ -13,6 +13,7 @@ from tinynet import (
     RNN,
     AvgPool2D,
     BatchNorm,
+    Bidirectional,
     BinaryCrossEntropy,
     Concatenate,
     Conv2D,
@@ -22,6 +23,7 @@ from tinynet import (
     Embedding,
     Flatten,
     GlobalAvgPool2D,
+    GlobalPool1D,
     GroupNorm,
     Hinge,
     Huber,
@@ -31,6 +33,7 @@ from tinynet import (
     LayerNorm,
     LeakyReLU,
     LogSoftmax,
+    Masking,
     MaxPool2D,
     MeanAbsoluteError,
     MeanSquaredError,
@@ -50,6 +53,7 @@ from tinynet import (
     Softmax,
     SoftmaxCrossEntropy,
     Softplus,
+    Standardize,
     Sum,
     Tanh,
     TransformerBlock,
@@ -67,12 +71,14 @@ class Case(NamedTuple):
     targets: tuple[Any, ...] = ()  # of a loss
     mixes_samples: bool = False  # y of a sample depends on the other samples
     ids: int = 0  # x is of integers below this; of floats where it is 0
+    narrows: bool = False  # y of an x of wider floats has the dtype of the layer
 
 
 LABELS = np.array([0, 2, 1, 1, 0])
 TOKENS = np.array([[0, 2], [-100, 1], [1, 1], [2, -100], [0, 0]])
 THIRDS = np.full((N, 3), 1 / 3, np.float32)
 HALVES = np.full((N, 3), 0.5, np.float32)
+SPREAD = np.arange(32.0).reshape(8, 4) ** 2  # of samples to fit to
 WHOLE = np.arange(N * 6).reshape(N, 2, 3)
 
 CASES: dict[str, Case] = {
@@ -86,6 +92,13 @@ CASES: dict[str, Case] = {
     "Flatten on rows": Case(Flatten, (N, 6)),
     "Rescale": Case(lambda: Rescale(0.5, -0.25), (N, 4)),
     "Rescale by 1": Case(lambda: Rescale(1), (N, 4)),
+    "Standardize": Case(lambda: Standardize(4).fit(SPREAD), (N, 4), narrows=True),
+    "Standardize of channels": Case(
+        lambda: Standardize(2, axis=1).fit(SPREAD.reshape(-1, 2, 4)), (N, 2, 3, 4), narrows=True
+    ),
+    "Standardize of one feature": Case(
+        lambda: Standardize(1).fit(SPREAD[:, 0]), (N,), narrows=True
+    ),
     "Sequential": Case(
         lambda: Sequential(
             [Flatten(), Sequential([Dense(6, 4, rng=0), ReLU()]), Dense(4, 2, rng=1)]
@@ -204,6 +217,39 @@ CASES: dict[str, Case] = {
     "LSTM": Case(lambda: LSTM(3, 4, rng=0), (N, 3, 3)),
     "LSTM, the last state": Case(lambda: LSTM(3, 4, states="last", bias=False, rng=0), (N, 3, 3)),
     "LSTM in evaluation": Case(lambda: LSTM(3, 4, rng=0).eval(), (N, 3, 3)),
+    "Bidirectional": Case(lambda: Bidirectional(GRU(3, 2, rng=0)), (N, 3, 3)),
+    "Bidirectional, the last states": Case(
+        lambda: Bidirectional(LSTM(3, 2, states="last", rng=0)), (N, 3, 3)
+    ),
+    # pooling over time, and padded sequences
+    "GlobalPool1D, mean": Case(GlobalPool1D, (N, 3, 4)),
+    "GlobalPool1D, max": Case(lambda: GlobalPool1D("max"), (N, 3, 4)),
+    "GlobalPool1D, last": Case(lambda: GlobalPool1D("last"), (N, 3, 4)),
+    "Masking": Case(Masking, (N, 3, 4)),
+    "Recurrent layers of padded sequences": Case(
+        lambda: Sequential(
+            [
+                Embedding(4, 3, padding_idx=1, rng=0),
+                Bidirectional(LSTM(3, 2, rng=1)),
+                RNN(4, 4, rng=2),
+                GRU(4, 3, states="last", rng=3),
+            ]
+        ),
+        (N, 6),
+        ids=4,
+    ),
+    "A transformer of padded sequences": Case(
+        lambda: Sequential(
+            [
+                Embedding(4, 4, padding_idx=1, rng=0),
+                TransformerBlock(4, 2, rng=1),
+                Residual([LayerNorm(4), MultiHeadAttention(4, 2, rng=2)]),
+                Concatenate([GlobalPool1D(), GlobalPool1D("max")]),
+            ]
+        ),
+        (N, 6),
+        ids=4,
+    ),
     # attention
     "MultiHeadAttention": Case(lambda: MultiHeadAttention(4, 2, rng=0), (N, 3, 4)),
     "MultiHeadAttention, causal": Case(

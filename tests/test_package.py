@@ -25,11 +25,13 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 
 # From the bottom: a module or folder imports from its own folder and from lower floors alone.
 FLOORS = (
-    ("errors", "mode"),
+    ("errors", "html", "mode"),
     ("parameter", "validation"),
-    ("saving", "signature"),
+    ("saving", "signature", "precision"),
+    ("keywords", "recording"),
+    ("summary",),
     ("layer",),
-    ("functional", "initializers", "recording"),
+    ("functional", "initializers"),
     ("layers", "losses"),
     ("monitor", "datasets", "metrics"),
     ("optimizers",),

@@ -1,3 +1,4 @@
+import pydoc
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ def test_the_value_of_a_parameter_is_a_float32_copy_unless_another_float_dtype_i
     assert (parameter.value == 1).all()
     assert Parameter([1, 2]).value.dtype == np.float32
     assert Parameter([1, 2], np.float64).value.dtype == np.float64
+
+
+def test_help_opens_with_a_signature_that_fits_a_line() -> None:
+    lines = pydoc.plain(pydoc.render_doc(Parameter)).splitlines()
+    assert lines[3] == " |  Parameter(value: 'ArrayLike', dtype: 'DTypeLike' = 'float32') -> 'None'"
 
 
 def test_the_gradient_of_a_new_parameter_is_none() -> None:

@@ -1,6 +1,7 @@
 """The constructor call of an object, as `repr` and the snippets of the gradient check show it."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ OPTIMIZERS = {
     "SGD(2 parameters, 0.1, weight_decay=0.0001, clip_norm=1)": SGD(
         WEIGHTS, 0.1, clip_norm=1.0, weight_decay=1e-4
     ),
-    "SGD(2 parameters, Cosine(0.1, steps=10), momentum=0.9)": SGD(
+    "SGD(2 parameters, Cosine(0.1, 10), momentum=0.9)": SGD(
         WEIGHTS, Cosine(0.1, steps=10), momentum=0.9
     ),
     "Adam(2 parameters)": Adam(WEIGHTS),
@@ -136,11 +137,11 @@ OPTIMIZERS = {
 }
 SCHEDULES = {
     "Constant(0.1)": Constant(0.1),
-    "Cosine(0.1, steps=10)": Cosine(0.1, steps=10),
-    "Cosine(0.1, steps=10, final=0.01)": Cosine(0.1, steps=10, final=0.01),
+    "Cosine(0.1, 10)": Cosine(0.1, steps=10),
+    "Cosine(0.1, 10, final=0.01)": Cosine(0.1, steps=10, final=0.01),
     "StepDecay(0.1, every=5)": StepDecay(0.1, every=5),
     "Exponential(0.1, factor=0.9)": Exponential(0.1, factor=0.9),
-    "LinearWarmUp(5, then=Cosine(0.1, steps=10))": LinearWarmUp(5, then=Cosine(0.1, steps=10)),
+    "LinearWarmUp(5, then=Cosine(0.1, 10))": LinearWarmUp(5, then=Cosine(0.1, steps=10)),
 }
 OBJECTS: dict[str, Any] = {**LAYERS_AND_LOSSES, **OPTIMIZERS, **SCHEDULES}
 
@@ -267,6 +268,7 @@ def test_parameter_names_of_a_callable_without_a_signature_are_none() -> None:
         (3, "3"),
         (True, "True"),
         (None, "None"),
+        (Path("runs") / "digits", "'runs/digits'"),
         ("mean", "'mean'"),
         ((2, 3), "(2, 3)"),
         ([1, 2], "[1, 2]"),

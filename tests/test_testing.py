@@ -3,6 +3,7 @@
 import random
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinynet.testing
-from tinynet import Array, Dense, GradientCheckError, InputError, Layer, Parameter, ReLU, Rescale
+from tinynet import (
+    Array,
+    Dense,
+    GradientCheckError,
+    InputError,
+    Layer,
+    Parameter,
+    ReLU,
+    Rescale,
+    check_gradients,
+)
 from tinynet.gradcheck import Cause, Verdict
 from tinynet.testing import check_layer, floats, labels, probability_rows, shapes_like, sizes
 
@@ -258,6 +269,26 @@ def test_drawn_labels_and_probabilities_match_x(
     assert rows.shape == shape
     assert rows.min() >= 0
     assert rows.sum(axis=1) == pytest.approx(np.ones(shape[0]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: check_layer(WrongFromThree, ("N", "features"), x=bounded_floats),
+        lambda: check_gradients(WrongFromThree(3), np.ones((2, 3))),
+    ],
+)
+def test_pytest_shows_the_message_of_a_failure_without_the_source_of_the_check(
+    fail: Callable[[], object],
+) -> None:
+    with pytest.raises(GradientCheckError) as info:
+        fail()
+    shown = str(info.getrepr(style="long", tbfilter=True))
+    assert "WrongFromThree(" in shown
+    assert ".g.grad" not in shown
+    assert "def check_" not in shown
+    frames = [entry for entry in info.traceback if not entry.ishidden(info)]
+    assert {entry.path for entry in frames} == {Path(__file__)}
 
 
 def test_without_hypothesis_the_error_says_what_to_install(

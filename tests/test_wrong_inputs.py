@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 
 X = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 Y = np.arange(6) % 3
-WORDS = "words and gaps need numbers in their place, such as a column of 0 and 1 for each word"
+WORDS = "words and gaps need numbers in their place: datasets.TableEncoder makes them of a table"
 UNIQUE = "classes, labels = np.unique(labels, return_inverse=True) makes integers of them"
 
 

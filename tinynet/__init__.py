@@ -23,17 +23,17 @@ from tinynet.functional import softmax
 from tinynet.layer import Layer
 from tinynet.layers.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from tinynet.layers.attention import MultiHeadAttention
+from tinynet.layers.bidirectional import Bidirectional
 from tinynet.layers.branches import Concatenate, Lambda, Parallel, Residual, Sum
 from tinynet.layers.convolution import Conv2D, ConvTranspose2D
 from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
 from tinynet.layers.embedding import Embedding, PositionalEmbedding
-from tinynet.layers.gru import GRU
-from tinynet.layers.lstm import LSTM
+from tinynet.layers.masking import GlobalPool1D, Masking
 from tinynet.layers.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from tinynet.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D, UpSample2D
-from tinynet.layers.reshape import Flatten, Permute, Rescale, Reshape, Select
-from tinynet.layers.rnn import RNN
+from tinynet.layers.reshape import Flatten, Permute, Rescale, Reshape, Select, Standardize
+from tinynet.layers.rnn import GRU, LSTM, RNN
 from tinynet.layers.sequential import Sequential
 from tinynet.layers.softmax import LogSoftmax, Softmax
 from tinynet.layers.transformer import TransformerBlock
@@ -87,6 +87,7 @@ __all__ = [
     "AveragePrecision",
     "AvgPool2D",
     "BatchNorm",
+    "Bidirectional",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BinaryLogLoss",
@@ -104,6 +105,7 @@ __all__ = [
     "EmptyBatchError",
     "Flatten",
     "GlobalAvgPool2D",
+    "GlobalPool1D",
     "GradientCheckError",
     "GroupNorm",
     "Hinge",
@@ -118,6 +120,7 @@ __all__ = [
     "LogLoss",
     "LogSoftmax",
     "Loss",
+    "Masking",
     "MaxPool2D",
     "MeanAbsoluteError",
     "MeanAbsoluteErrorMetric",
@@ -145,6 +148,7 @@ __all__ = [
     "Softmax",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "Standardize",
     "Sum",
     "Tanh",
     "TopKAccuracy",

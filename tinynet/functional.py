@@ -286,6 +286,23 @@ def normalize_backward(
 # Sums and means that keep the digits of float32
 
 
+def merged_moments(
+    count: Array | int, mean: Array, squares: Array, values: Array
+) -> tuple[Array, Array]:
+    """The means (D,) and Σ (value - mean)² of `count` values and of further ones (D, M) together.
+
+    Source: Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", The American
+    Statistician 37(3), 1983.
+
+    >>> merged_moments(1, np.array([1.0]), np.zeros(1), np.array([[2.0, 3.0]]))
+    (array([2.]), array([2.]))
+    """
+    own, size = values.mean(axis=1), values.shape[1]
+    change, share = own - mean, size / (count + size)
+    own_squares = ((values - own[:, None]) ** 2).sum(axis=1)
+    return mean + change * share, squares + (own_squares + change**2 * share * count)
+
+
 def row_sums(a: Array, b: Array | None = None) -> Array:
     """Σ a, or Σ a · b, along the last axis, which is kept; in float64.
 

@@ -29,8 +29,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from tinynet.errors import EmptyBatchError, InputError, ShapeError
+from tinynet.keywords import NamedKeywords
 from tinynet.mode import MODE, inference
 from tinynet.parameter import Array, Parameter
+from tinynet.precision import WIDE_FLOATS, input_cast
 from tinynet.saving.state import State, check_arrays, load_arrays
 from tinynet.signature import attributes_text, constructor_call
 from tinynet.validation import array_hint, check_array, check_shape, for_batch, whole_number
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Layer(ABC):
+class Layer(NamedKeywords, ABC):
     """The base class of layers, networks and losses: subclasses write `forward` and `backward`.
 
     Parameters and sub-layers assigned as plain attributes (also in lists, tuples and dicts) are
@@ -59,6 +61,7 @@ class Layer(ABC):
     """
 
     takes_integers: bool = False  # and nothing else
+    keeps_mask: bool = False  # y[:, t] depends on x[:, t] alone: the mask of padded steps stays
     dtype: np.dtype[Any] = np.dtype(np.float32)  # of parameters, and of y where x is of integers
     _training = True
     _saved: tuple[Any, ...] | None = None
@@ -91,7 +94,7 @@ class Layer(ABC):
 
     @final
     def predict(self, x: Array, batch_size: int = 1024) -> Array:
-        """Returns y for any number of samples, `batch_size` at a time, see `inference`.
+        """Returns y for any number of samples, a batch at a time, see `inference`, `input_cast`.
 
         One sample is a batch of one: `model.predict(images[7:8])[0]`.
 
@@ -105,12 +108,11 @@ class Layer(ABC):
         """
         self.check_input(x, "N", ..., integers=True)
         batch_size = whole_number("predict", "batch_size", batch_size)
+        starts = range(0, len(x) or 1, batch_size)  # one also for no samples: y has its shape
+        cast = input_cast(self.state_dict()) if x.dtype.type in WIDE_FLOATS else np.asarray
         with inference():
-            if len(x) <= batch_size:  # also no samples: y has its shape and dtype all the same
-                y: Array = self(x)
-                return y
-            starts = range(0, len(x), batch_size)
-            return np.concatenate([self(x[start : start + batch_size]) for start in starts])
+            parts: list[Array] = [self(cast(x[start : start + batch_size])) for start in starts]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     @final
     def output_shape(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
@@ -162,6 +164,13 @@ class Layer(ABC):
         sizes = [whole_number(who, "each size of a shape", size, at_least=0) for size in x_or_shape]
         first = next(layer for _, layer in self.named_layers() if len(layer.named_layers()) == 1)
         return np.zeros(sizes, np.int64 if first.takes_integers else self.dtype)
+
+    @final
+    def summary(self, x_or_shape: Array | Sequence[int]) -> None:
+        """Prints the layers inside with output shapes and numbers of parameters, and the totals."""
+        from tinynet.summary import summary_table  # who does not ask does not pay for its import
+
+        print(summary_table(self, x_or_shape))
 
     # For forward and backward
 

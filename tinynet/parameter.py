@@ -3,6 +3,8 @@
 Layers own parameters, `backward` writes their gradients, and an optimizer reads both.
 """
 
+from __future__ import annotations  # help(Parameter) then shows the names of the types
+
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ class Parameter:
 
     __slots__ = ("grad", "value")
 
-    def __init__(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, value: ArrayLike, dtype: DTypeLike = "float32") -> None:
         if np.dtype(dtype).kind != "f":
             raise InputError(f"Parameter expects a float dtype, got {np.dtype(dtype)}")
         self.value: Array = np.array(value, dtype=dtype)

@@ -1,13 +1,16 @@
 """Recording: what goes into the layers of a network and comes out of them while it runs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tinynet.layer import Layer
+if TYPE_CHECKING:
+    from tinynet.layer import Layer
 
 
 class Call(NamedTuple):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,8 @@ def argument_text(value: Any) -> str:
     """A value as it is given in a call: floats to six digits, long arrays shortened."""
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, PathLike):
+        return repr(fspath(value))
     if isinstance(value, np.ndarray):
         return np.array2string(value, 10**6, separator=", ", threshold=10, edgeitems=2)
     if isinstance(value, tuple | list) and not all(isinstance(item, int | tuple) for item in value):

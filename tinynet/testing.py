@@ -171,6 +171,7 @@ def check_layer(
     >>> from tinynet import Dense
     >>> check_layer(Dense, shapes=("N", "in_features"), out_features=sizes)
     """
+    __tracebackhide__ = True  # a failure shows its message, and not the lines of this function
     _check_arguments(factory, shapes, x, targets)
     informative = finite_number("check_layer", "informative", informative, at_least=0, at_most=1)
     examples = finite_number("check_layer", "examples", examples, at_least=0, at_most=1)

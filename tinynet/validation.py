@@ -174,7 +174,7 @@ def _number_hint(array: np.typing.NDArray[Any], variable: str) -> str:
         labels = "classes, labels = np.unique(labels, return_inverse=True) makes integers of them"
         return f"{labels}; {numbers}" if numbers else labels
     return numbers or (
-        "words and gaps need numbers in their place, such as a column of 0 and 1 for each word"
+        "words and gaps need numbers in their place: datasets.TableEncoder makes them of a table"
     )
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import termios
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,7 @@ def test_progress_bar_rejects_every_below_1() -> None:
 
 
 RUN = """
+import time
 import numpy as np
 from tinynet import SGD, Dense, MeanSquaredError, Trainer
 from tinynet.callbacks import Callback, ProgressBar
@@ -106,10 +108,14 @@ class Break(Callback):
         if trainer.epoch == 3:
             raise RuntimeError("broken")
 
+class Pause(Callback):
+    def on_step_end(self, trainer):
+        time.sleep(0.11 * (trainer.step == 45))  # longer than the least time between two bars
+
 bar = ProgressBar(every=2)
 trainer.fit(x, y, epochs=1, batch_size=2)
 try:
-    trainer.fit(x, y, epochs=4, batch_size=2, callbacks=[bar, Break()])
+    trainer.fit(x, y, epochs=4, batch_size=2, callbacks=[bar, Pause(), Break()])
 except RuntimeError as error:
     print(error, bar._bar)
 """
@@ -136,12 +142,13 @@ def read(terminal: int) -> bytes:
 
 
 class TestOnATerminal:
-    def test_a_terminal_shows_a_bar_of_all_steps_and_removes_it(self) -> None:
+    def test_a_terminal_shows_a_bar_of_each_epoch_and_removes_it(self) -> None:
         shown, code = on_a_terminal(RUN)
         assert code == 0
-        # It starts at the 30 steps that are done.
-        assert re.search(r"\r 25%\|.*\| 30/120 \[", shown)
-        assert shown.rindex("broken None") > shown.rindex("/120 [")
+        assert re.search(r"\repoch 2/4:   0%\|.*\| 0/30 \[", shown)
+        assert re.search(r"\repoch 2/4: .*\| [1-9]\d?/30 \[", shown)
+        assert re.search(r"\repoch 3/4:   0%\|.*\| 0/30 \[", shown)
+        assert shown.rindex("broken None") > shown.rindex("/30 [")
         assert re.search(r"\r *\r?broken None\r\n$", shown)
         assert re.search(r"\repoch 2/4  loss \d\.\d{4}\r\n", shown)
         assert "step/s]" in shown
@@ -150,12 +157,27 @@ class TestOnATerminal:
         bars = []
 
         class Bar:
+            total = initial = 0
+
             def __init__(self, **settings: Any) -> None:
-                self.settings, self.moves, self.lines, self.closed = settings, 0, [""], 0
+                self.settings, self.n = settings, settings["initial"]
+                self.starts: list[int] = []
+                self.texts: list[str] = []
+                self.lines, self.closed = [""], 0
                 bars.append(self)
 
+            def reset(self, total: int) -> None:
+                self.total, self.n = total, self.initial
+
+            def set_description(self, text: str, *, refresh: bool) -> None:
+                self.texts.append(text)
+                assert not refresh
+
+            def refresh(self) -> None:
+                self.starts.append(self.n)
+
             def update(self) -> None:
-                self.moves += 1
+                self.n += 1
 
             def write(self, line: str) -> None:
                 self.lines.append(line)
@@ -164,21 +186,43 @@ class TestOnATerminal:
                 self.closed += 1
 
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-        monkeypatch.setattr("tqdm.tqdm", Bar)
+        monkeypatch.setattr("tqdm.auto.tqdm", Bar)
         trainer, progress = trainer_of(), ProgressBar()
-        trainer.fit(X, Y, epochs=1, batch_size=25)
-        trainer.fit(X, Y, epochs=3, batch_size=25, callbacks=[progress])
+        trainer.fit(X, Y, epochs=3, batch_size=10, callbacks=[StopAt(7)])  # 2 of 5 in epoch 2
+        trainer.fit(X, Y, epochs=3, batch_size=10, callbacks=[progress])
         (bar,) = bars
-        assert bar.settings == {"total": 6, "initial": 2, "unit": "step", "leave": False}
-        assert (bar.moves, len(bar.lines), bar.closed) == (4, 3, 1)
+        settings = {"total": 5, "initial": 2, "desc": "epoch 2/3", "unit": "step", "leave": False}
+        assert bar.settings == settings
+        assert bar.texts == ["epoch 2/3", "epoch 3/3"]
+        assert (bar.total, bar.starts, bar.n) == (5, [2, 0], 5)
+        assert (len(bar.lines), bar.closed) == (3, 1)
         progress.close()
         assert bar.closed == 1
+
+    def test_a_fit_with_nothing_left_to_train_opens_no_bar(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = trainer_of()
+        trainer.fit(X, Y, epochs=1)
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        monkeypatch.setattr("tqdm.auto.tqdm", None)
+        trainer.fit(X, Y, epochs=1, callbacks=[ProgressBar()])
+
+    def test_the_kernel_of_a_notebook_gets_a_bar_though_it_is_no_terminal(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+        console = SimpleNamespace(get_ipython=SimpleNamespace)
+        for ipython, shown in ((kernel, True), (console, False)):
+            monkeypatch.setitem(sys.modules, "IPython", ipython)
+            trainer_of().fit(X, Y, epochs=1, callbacks=[ProgressBar()])
+            assert ("epoch 1/1:" in capsys.readouterr().err) is shown
 
     def test_a_terminal_without_tqdm_names_the_extra_to_install(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-        monkeypatch.setitem(sys.modules, "tqdm", None)
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
         with pytest.raises(ImportError) as error:
             trainer_of().fit(X, Y, epochs=1, callbacks=[ProgressBar()])
         assert str(error.value) == "ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
@@ -187,7 +231,7 @@ class TestOnATerminal:
 def test_tqdm_is_not_needed_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     trainer_of().fit(X, Y, epochs=2, callbacks=[ProgressBar(every=2)])
     printed = capsys.readouterr()
     assert re.fullmatch(r"epoch 2/2  loss \d\.\d{4}\n", printed.out)

@@ -28,7 +28,7 @@ def test_transformer_beats_the_bigram_model_and_prints_samples(
     lines = run(example, "--text", text, "--epochs", 4, "--start", "the ", *sizes)
     out = "\n".join(lines)
     assert lines[0] == "4,800 characters, 12 different ones"
-    assert "TransformerBlock(16, " in out
+    assert "MultiHeadAttention(16, " in out
     assert out.count("steps, loss") == 10
     assert "\n    | the " in out
     loss, baseline = map(float, re.findall(r"\d\.\d+", lines[-3]))

@@ -1,14 +1,15 @@
 """The shared part of the table examples."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from columns import PENGUINS, Columns, TableParser, read_table, split
+from columns import PENGUINS, TableParser, describe, parse_row, read_table, split, unseen
+
+from tinynet.datasets import TableEncoder
 
 
 @pytest.fixture
@@ -32,78 +33,29 @@ def refused(call: Callable[[], object]) -> str:
     return stop.value.code
 
 
-class TestColumns:
-    def test_fit_computes_means_deviations_missing_values_and_categories(
-        self, training: pd.DataFrame
-    ) -> None:
-        fitted = Columns.fit(training)
-        assert fitted.means == {"mass": 3.0, "year": 2008.0}
-        assert fitted.stds == pytest.approx({"mass": (8 / 3) ** 0.5, "year": 0.5**0.5})
-        assert fitted.with_missing == ["mass"]
-        assert fitted.categories == {
-            "sex": ["female", "male", "missing"],
-            "wild": ["False", "True"],
-        }
-        assert fitted.names == ["mass", "year", "sex", "wild"]
+def test_inputs_are_described_in_one_line_which_is_cut_if_it_is_long(
+    training: pd.DataFrame,
+) -> None:
+    assert describe(TableEncoder.fit(training)).startswith(
+        "4 columns make 8 inputs: mass, year, mass is missing, sex="
+    )
+    table = pd.DataFrame({f"column {number}": [1.0] for number in range(99)})
+    assert describe(TableEncoder.fit(table)).endswith(", column ...")
 
-    def test_transform_has_the_inputs_in_their_order(self, training: pd.DataFrame) -> None:
-        fitted = Columns.fit(training)
-        assert fitted.inputs == [
-            *("mass", "year", "mass is missing"),
-            *("sex=female", "sex=male", "sex=missing", "wild=False", "wild=True"),
-        ]
-        x = fitted.transform(training)
-        assert x.dtype == np.float32
-        a, b = 1.5**0.5, 2**0.5
-        expected = [
-            [-a, -b, 0, 0, 1, 0, 0, 1],
-            [0, 0, 0, 0, 0, 1, 1, 0],
-            [0, b, 1, 1, 0, 0, 0, 1],
-            [a, 0, 0, 0, 1, 0, 0, 1],
-        ]
-        np.testing.assert_allclose(x, expected, atol=1e-6)
-        np.testing.assert_allclose(x[:, :2].mean(axis=0), 0, atol=1e-6)
-        assert str(fitted).startswith("4 columns make 8 inputs: mass, year, mass is missing, sex=")
 
-    def test_new_rows_may_have_missing_values_and_categories_that_training_rows_did_not(
-        self, training: pd.DataFrame
-    ) -> None:
-        fitted = Columns.fit(training)
-        new = pd.DataFrame({"mass": [3], "year": [np.nan], "sex": ["both"], "wild": [None]})
-        np.testing.assert_array_equal(fitted.transform(new), np.zeros((1, 8)))
-        assert fitted.unseen(new) == ["sex=both"]
-        assert fitted.unseen(training.drop(columns="wild").assign(wild="True")) == []
-
-    def test_columns_with_one_number_or_none_have_finite_inputs(self) -> None:
-        table = pd.DataFrame({"same": [0.1] * 10, "none": [np.nan] * 10, "word": [None] * 10})
-        fitted = Columns.fit(table)
-        assert fitted.stds == {"same": 1.0, "none": 1.0}
-        assert fitted.means == {"same": pytest.approx(0.1), "none": 0.0}
-        x = fitted.transform(table)
-        np.testing.assert_allclose(x, [[0, 0, 1, 1]] * 10, atol=1e-6)
-
-    def test_only_the_most_frequent_of_many_categories_are_inputs(self) -> None:
-        words = [f"w{number:02}" for number in range(40)] + ["w39", "w38"]
-        fitted = Columns.fit(pd.DataFrame({"word": words}))
-        assert fitted.categories == {
-            "word": [*(f"w{number:02}" for number in range(28)), "w38", "w39"]
-        }
-
-    def test_a_long_list_of_inputs_is_cut_in_print(self) -> None:
-        table = pd.DataFrame({f"column {number}": [1.0] for number in range(99)})
-        assert str(Columns.fit(table)).endswith(", column ...")
-
-    def test_columns_are_equal_after_json(self, training: pd.DataFrame) -> None:
-        fitted = Columns.fit(training)
-        assert Columns.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+def test_unseen_are_the_categories_that_no_training_row_has(training: pd.DataFrame) -> None:
+    fitted = TableEncoder.fit(training)
+    new = pd.DataFrame({"mass": [3], "year": [np.nan], "sex": ["both"], "wild": [None]})
+    assert unseen(fitted, new) == ["sex=both"]
+    assert unseen(fitted, training.drop(columns="wild").assign(wild="True")) == []
 
 
 class TestRow:
     def test_a_column_that_a_row_does_not_name_is_missing(self, training: pd.DataFrame) -> None:
-        fitted = Columns.fit(training)
-        x = fitted.transform(fitted.row(" sex = female, year=2008.5"))
-        np.testing.assert_allclose(x, [[0, 0.5**0.5, 1, 1, 0, 0, 0, 0]], rtol=1e-6)
-        assert fitted.unseen(fitted.row("year=2008")) == []
+        fitted = TableEncoder.fit(training)
+        x = fitted.transform(parse_row(fitted, " sex = female, year=2008.5"))
+        np.testing.assert_array_equal(x, [[3, 2008.5, 1, 1, 0, 0, 0, 0]])
+        assert unseen(fitted, parse_row(fitted, "year=2008")) == []
 
     @pytest.mark.parametrize(
         ("text", "line"),
@@ -121,8 +73,8 @@ class TestRow:
     def test_a_wrong_row_ends_with_one_line(
         self, training: pd.DataFrame, text: str, line: str
     ) -> None:
-        fitted = Columns.fit(training)
-        assert refused(lambda: fitted.row(text)) == f"--predict: {line}"
+        fitted = TableEncoder.fit(training)
+        assert refused(lambda: parse_row(fitted, text)) == f"--predict: {line}"
 
 
 class TestReadTable:

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import tabular_classifier as example
-from columns import PENGUINS, Columns
+from columns import PENGUINS
 
 from tinynet import Array, Sequential
+from tinynet.datasets import TableEncoder
 
 FILES = ["tabular_classifier.json", "tabular_classifier.npz"]
 ROW = "island=Biscoe,bill_length_mm=50,flipper_length_mm=222"
@@ -91,9 +92,9 @@ def test_a_loaded_classifier_predicts_the_test_rows_as_before(
     trained: tuple[list[str], Path],
 ) -> None:
     lines, out = trained
-    network, columns, classes = example.load(out / FILES[1], out / FILES[0])
+    network, encoder, classes = example.load(out / FILES[1], out / FILES[0])
     table = pd.read_csv(PENGUINS).iloc[shuffled(344)[275:]]
-    x = columns.transform(table.drop(columns="species"))
+    x = encoder.transform(table.drop(columns="species"))
     predicted = np.array(classes)[network.predict(x).argmax(axis=1)]
     accuracy = np.mean(predicted == table["species"])
     assert lines[-9].startswith(f"test accuracy {accuracy:.2%}, ")
@@ -108,15 +109,15 @@ def test_columns_are_fitted_to_the_training_rows_alone(
     saved = json.loads((out / FILES[0]).read_text())
     assert saved["classes"] == ["Adelie", "Chinstrap", "Gentoo"]
     rows = table.drop(columns="species").iloc[order[:206]]
-    assert Columns.from_json(saved["columns"]) == Columns.fit(rows)
+    assert TableEncoder(**saved["encoder"]) == TableEncoder.fit(rows)
     # The other rows make no difference.
     table.loc[order[206:], "bill_length_mm"] = 1e6
     table.loc[order[206:], "year"] = np.nan
     table.loc[order[206:], "island"] = "Mars"
     table.to_csv(tmp_path / "other.csv", index=False)
     train(tmp_path / "other.csv", "--epochs", 1)
-    other = json.loads((out / FILES[0]).read_text())["columns"]
-    assert other == saved["columns"]
+    other = json.loads((out / FILES[0]).read_text())["encoder"]
+    assert other == saved["encoder"]
 
 
 def test_classifier_output_depends_on_the_seed_alone(train: Run, out: Path) -> None:
@@ -183,6 +184,12 @@ class TestOneLine:
     def test_a_saved_network_with_other_predictions_ends_with_one_line(
         self, train: Run, out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Sequential, "load", lambda network, _: network)
+        load = Sequential.load
+
+        def wrong_load(network: Sequential, path: Path) -> Sequential:
+            load(network, path).parameters()[0].value[...] = 0
+            return network
+
+        monkeypatch.setattr(Sequential, "load", wrong_load)
         line = refused(train, "--epochs", 1)
         assert line == f"{out / FILES[1]}: expected the same predictions after loading, got others"

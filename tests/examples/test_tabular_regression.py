@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tabular_regression as example
-from columns import PENGUINS, Columns
+from columns import PENGUINS
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+
+from tinynet.datasets import TableEncoder
 
 PICTURE = "tabular_regression.png"
 Run = Callable[..., list[str]]
@@ -81,8 +83,10 @@ def test_mean_and_least_squares_are_fitted_to_the_training_rows(train: Run) -> N
     fitted, test = table.iloc[order[:205]], table.iloc[order[273:]]
     y, measured = fitted["body_mass_g"].to_numpy(float), test["body_mass_g"].to_numpy(float)
     assert mean == pytest.approx(np.sqrt(np.mean((measured - y.mean()) ** 2)), rel=1e-3)
-    columns = Columns.fit(fitted.drop(columns="body_mass_g"))
-    x, new = (columns.transform(part).astype(float) for part in (fitted, test))
+    encoder = TableEncoder.fit(fitted.drop(columns="body_mass_g"))
+    x, new = (encoder.transform(part) for part in (fitted, test))
+    spread = np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    x, new = x / spread, new / spread
     # The centred normal equations; columns that depend on each other have a pseudo-inverse.
     weights = np.linalg.pinv(x - x.mean(axis=0), rcond=1e-6) @ (y - y.mean())
     predicted = (new - x.mean(axis=0)) @ weights + y.mean()

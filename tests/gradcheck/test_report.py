@@ -1,3 +1,5 @@
+from xml.etree import ElementTree as html  # noqa: N813
+
 from tinynet.gradcheck import Report, TensorReport
 
 
@@ -9,14 +11,28 @@ def report() -> Report:
     return Report("Net()", 7, tensors, ["forward is repeatable", "any memory layout of x"])
 
 
-def test_a_report_prints_as_a_table() -> None:
-    assert str(report()).splitlines() == [
+def test_a_report_shows_and_prints_as_a_table() -> None:
+    assert repr(report()) == str(report())
+    assert repr(report()).splitlines() == [
         "Net(): nothing wrong found, but 3 entries could not be judged",
         "  gradient of  shape            entries  directions  worst  kinks  uninformative",
         "  x            (2, 3)            6 of 6           0  2e-11      1              0",
         "  weight       (3, 4000)  200 of 12,000           8      0      0              3",
         "  also checked: forward is repeatable, any memory layout of x; rng=7",
     ]
+
+
+def test_a_notebook_shows_a_report_as_a_table() -> None:
+    table, also = report()._repr_html_().split("</table>")
+    rows = [[cell.text for cell in row] for row in html.fromstring(f"{table}</table>").iter("tr")]
+    assert rows[0] == [
+        "gradient of", "shape", "entries", "directions", "worst", "kinks", "uninformative"
+    ]  # fmt: skip
+    assert rows[1:] == [
+        ["x", "(2, 3)", "6 of 6", "0", "2e-11", "1", "0"],
+        ["weight", "(3, 4000)", "200 of 12,000", "8", "0", "0", "3"],
+    ]
+    assert also == "\nalso checked: forward is repeatable, any memory layout of x; rng=7"
 
 
 def test_a_report_says_right_if_all_entries_could_be_judged() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import FrozenInstanceError
+from xml.etree import ElementTree as html  # noqa: N813
 
 import pytest
 
@@ -27,12 +28,21 @@ def test_findings_are_a_sequence_in_their_order() -> None:
     assert findings[-1] is START
 
 
-def test_findings_print_as_a_numbered_list() -> None:
-    assert str(Findings([SCALE, START])) == f"1. {SCALE}\n2. {START}"
-    assert repr(Findings([SCALE, START])) == "Findings(input range, start loss)"
+def test_findings_show_and_print_as_a_numbered_list() -> None:
+    findings = Findings([SCALE, START])
+    assert repr(findings) == str(findings) == f"1. {SCALE}\n2. {START}"
+
+
+def test_a_notebook_shows_findings_as_a_table() -> None:
+    table = html.fromstring(Findings([SCALE, START])._repr_html_())
+    assert [[cell.text for cell in row] for row in table.iter("tr")] == [
+        [None, "finding", "evidence", "advice"],
+        ["1", "input range", "Values reach 255.", "Scale them."],
+        ["2", "start loss", "The loss starts at 190.", "Start smaller."],
+    ]
 
 
 def test_no_findings_are_falsy_and_say_so() -> None:
     assert not Findings([])
-    assert str(Findings([])) == "nothing found"
-    assert repr(Findings([])) == "Findings()"
+    assert str(Findings([])) == repr(Findings([])) == "nothing found"
+    assert "<caption>nothing found</caption>" in Findings([])._repr_html_()

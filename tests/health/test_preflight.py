@@ -638,6 +638,7 @@ class TestFaults:
         assert names(found) == ["target range"]
         assert re.search(r"root mean square of the targets is 2\.\d*e\+05,", found[0].evidence)
         assert found[0].advice.startswith("Train on (y - mean) / standard deviation")
+        assert str(preflight(trainer, x, 200_000 + 50_000 * score)) == str(found)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_preflight_finds_non_finite_targets(self, bad: float) -> None:
@@ -651,7 +652,8 @@ class TestFaults:
 
     def test_preflight_finds_wrong_shapes_of_targets(self) -> None:
         x, score = features(0)
-        found = preflight(run(net((12, 1), before=()), loss=MeanSquaredError()), x, score)
+        trainer = run(net((12, 1), before=()), loss=MeanSquaredError())
+        found = preflight(trainer, x, score[:, None, None])
         assert names(found) == ["shapes"]
         assert "score" not in str(found)
         assert "reshape" in found[0].evidence

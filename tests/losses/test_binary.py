@@ -137,8 +137,8 @@ def test_pos_weight_multiplies_the_loss_of_positive_targets() -> None:
         (np.zeros(2), [0, 1], "targets to be a NumPy array, got list"),
         (
             np.zeros((3, 1)),
-            np.zeros(3),
-            "targets of the shape of the logits, (3, 1), got (3,); targets.reshape(3, 1) gives it.",
+            np.zeros((1, 3)),
+            "of the shape of the logits, (3, 1), got (1, 3); targets.reshape(3, 1) gives it.",
         ),
         (np.zeros((3, 2)), np.zeros((3, 1)), "the shape of the logits, (3, 2), got (3, 1)."),
         (

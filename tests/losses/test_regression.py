@@ -108,14 +108,14 @@ def test_mean_squared_error_does_not_round_targets_to_the_dtype_of_the_predictio
         (np.zeros(3), np.zeros(3, complex), "targets of a number dtype, got complex128"),
         (
             np.zeros((3, 1)),
-            np.zeros(3),
-            "targets of the shape of the prediction, (3, 1), got (3,); "
+            np.zeros((1, 3)),
+            "targets of the shape of the prediction, (3, 1), got (1, 3); "
             "targets.reshape(3, 1) gives it",
         ),
         (
             np.zeros(3),
-            np.zeros((3, 1)),
-            "targets of the shape of the prediction, (3,), got (3, 1); "
+            np.zeros((1, 3)),
+            "targets of the shape of the prediction, (3,), got (1, 3); "
             "targets.reshape(3,) gives it",
         ),
         (np.zeros((3, 4)), np.zeros(4), "prediction, (3, 4), got (4,)"),
@@ -220,7 +220,7 @@ class TestEveryRegressionLoss:
         with pytest.raises(InputError, match=rf"^{name} expects reduction to be 'mean' or 'sum'"):
             make(1.0, "average")
         for prediction, targets in (
-            (np.zeros((3, 1)), np.zeros(3)),
+            (np.zeros((3, 1)), np.zeros((1, 3))),
             (np.zeros((0, 1)), np.zeros((0, 1))),
             (np.zeros(3, int), np.zeros(3)),
         ):

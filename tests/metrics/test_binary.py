@@ -130,8 +130,8 @@ class TestTargets:
             ),
             (
                 np.zeros((3, 1)),
-                np.zeros(3),
-                "targets of the shape of the logits, (3, 1), got (3,); targets.reshape(3, 1)",
+                np.zeros((1, 3)),
+                "targets of the shape of the logits, (3, 1), got (1, 3); targets.reshape(3, 1)",
             ),
             (
                 np.zeros((3, 4)),

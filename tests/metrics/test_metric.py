@@ -149,7 +149,7 @@ class TestEveryMetric:
             (prediction, targets.tolist()),
             (prediction, targets[:-1]),
             (prediction[:-1], targets),
-            (prediction, targets[..., None]),
+            (prediction, targets[..., None, None]),
             (prediction[None], targets),
             (prediction.astype("U3"), targets),
             (prediction, targets.astype("U3")),

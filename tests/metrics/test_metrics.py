@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from metric_cases import said, same
+from metric_cases import CASES, Case, binary_batch, regression_batch, said, same
 
 from tinynet import (
     Accuracy,
@@ -165,3 +165,44 @@ class TestMetrics:
             "Trainer expects higher_is_better of Mean('mean') to be True, False, None or a dict "
             f"with one of them for each result, got {wrong!r}"
         )
+
+    @pytest.mark.parametrize("shape", [(3,), (3, 1)])
+    def test_every_metric_gets_a_column_of_targets_in_the_shape_of_the_prediction(
+        self, shape: tuple[int, ...]
+    ) -> None:
+        class MaxError(Metric):
+            def __init__(self) -> None:
+                self.largest = np.zeros(1)
+
+            def update(self, prediction: Array, targets: Array) -> None:
+                difference = abs(prediction - targets)  # (N, 1) and (N,) would give (N, N)
+                assert difference.shape == prediction.shape
+                np.maximum(self.largest, difference.max(), out=self.largest)
+
+            def results(self) -> dict[str, Any]:
+                return {"max_error": float(self.largest[0])}
+
+        metrics, prediction = Metrics([MaxError()]), np.array([1.0, 5.0, 9.0]).reshape(shape)
+        for targets in (np.array([1, 4, 9]), np.array([[1], [4], [9]])):
+            metrics.update(prediction, targets)
+            assert metrics.results() == {"max_error": 1.0}
+
+
+COLUMN_METRICS = {
+    name: case for name, case in CASES.items() if case.batch in (binary_batch, regression_batch)
+}
+
+
+@pytest.mark.parametrize("case", COLUMN_METRICS.values(), ids=COLUMN_METRICS)
+@pytest.mark.parametrize("size", [0, 1, 5])
+def test_one_column_of_numbers_may_have_a_second_axis_beside_targets_without_one(
+    case: Case, size: int
+) -> None:
+    rng = np.random.default_rng(size)
+    prediction, targets = rng.standard_normal(size), rng.integers(0, 2, size)
+    expected = case.make()(prediction, targets)
+    assert same(case.make()(prediction[:, None], targets), expected)
+    assert same(case.make()(prediction, targets[:, None]), expected)
+    for other in (targets[None], np.zeros((size, 2), int), targets[:, None, None]):
+        if other.shape != (1, 1):
+            assert " expects " in said(case.make(), prediction, other)

@@ -165,8 +165,8 @@ class TestEveryRegressionMetric:
         [
             (
                 np.zeros((3, 1)),
-                np.zeros(3),
-                "targets of the shape of the prediction, (3, 1), got (3,); targets.reshape(3, 1)",
+                np.zeros((1, 3)),
+                "targets of the shape of the prediction, (3, 1), got (1, 3); targets.reshape(3, 1)",
             ),
             (np.zeros((3, 2)), np.zeros(3), "the shape of the prediction, (3, 2), got (3,)"),
             (np.array(1.0), np.array(1.0), "prediction of shape (N, ...), got ()"),

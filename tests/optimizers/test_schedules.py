@@ -187,6 +187,13 @@ class TestOneCycle:
         assert {schedule(step) for step in range(6)} == {0.5}
 
 
+@pytest.mark.parametrize("make", [Cosine, OneCycle])
+def test_cosine_and_one_cycle_take_the_highest_rate_and_the_steps_alike(make: Any) -> None:
+    schedule = make(0.3, 20)
+    assert (schedule.rate, schedule.peak, schedule.steps) == (0.3, 0.3, 20)
+    assert repr(make(rate=0.3, steps=20)) == repr(schedule) == f"{make.__name__}(0.3, 20)"
+
+
 def rates_after(schedule: OnPlateau, values: list[float]) -> list[float]:
     rates = []
     for value in values:
@@ -337,7 +344,7 @@ class TestSchedulesOfTheStepAlone:
 
 NUMBER, NUMBER_FROM_1 = "to be a finite number >= 0", "to be a finite number >= 1"
 WHOLE, FRACTION = "to be a whole number >= 1", "to be a finite number >= 0 and <= 1"
-CYCLE = {"peak": 1, "steps": 1}
+CYCLE = {"rate": 1, "steps": 1}
 WRONG: list[tuple[Callable[..., Schedule], dict[str, Any], str, str, list[Any]]] = [
     (Constant, {}, "rate", NUMBER, [-1, math.nan, math.inf, "x"]),
     (StepDecay, {"every": 1}, "rate", NUMBER, [-1, None]),
@@ -349,8 +356,8 @@ WRONG: list[tuple[Callable[..., Schedule], dict[str, Any], str, str, list[Any]]]
     (Cosine, {"rate": 1}, "steps", WHOLE, [0, 2.0]),
     (Cosine, {"rate": 1, "steps": 1}, "final", NUMBER, [-1]),
     (LinearWarmUp, {"then": 1.0}, "steps", WHOLE, [0, "x"]),
-    (OneCycle, {"steps": 1}, "peak", NUMBER, [-1]),
-    (OneCycle, {"peak": 1}, "steps", WHOLE, [0]),
+    (OneCycle, {"steps": 1}, "rate", NUMBER, [-1]),
+    (OneCycle, {"rate": 1}, "steps", WHOLE, [0]),
     (OneCycle, CYCLE, "warm_up", FRACTION, [1.01]),
     (OneCycle, CYCLE, "start_divisor", NUMBER_FROM_1, [0.9]),
     (OneCycle, CYCLE, "end_divisor", NUMBER_FROM_1, [0.9]),
@@ -386,10 +393,10 @@ def test_wrong_inner_schedules_and_monitors_are_refused() -> None:
         (StepDecay(0.1, every=2), "StepDecay(0.1, every=2)"),
         (StepDecay(0.1, every=2, factor=0.5), "StepDecay(0.1, every=2, factor=0.5)"),
         (Exponential(1, factor=0.5), "Exponential(1, factor=0.5)"),
-        (Cosine(0.1, steps=3), "Cosine(0.1, steps=3)"),
-        (LinearWarmUp(3, then=Cosine(0.1, steps=3)), "LinearWarmUp(3, then=Cosine(0.1, steps=3))"),
+        (Cosine(0.1, steps=3), "Cosine(0.1, 3)"),
+        (LinearWarmUp(3, then=Cosine(0.1, steps=3)), "LinearWarmUp(3, then=Cosine(0.1, 3))"),
         (LinearWarmUp(3, then=0.1), "LinearWarmUp(3, then=Constant(0.1))"),
-        (OneCycle(0.1, steps=3, warm_up=0.5), "OneCycle(0.1, steps=3, warm_up=0.5)"),
+        (OneCycle(0.1, steps=3, warm_up=0.5), "OneCycle(0.1, 3, warm_up=0.5)"),
         (
             OnPlateau(0.1, patience=2, monitor="accuracy"),
             "OnPlateau(0.1, patience=2, monitor=Monitor('accuracy'))",

@@ -20,6 +20,12 @@ def test_tinynet_imports_without_matplotlib_and_plots_says_what_to_install() -> 
     )
 
 
+def test_plots_do_without_pyplot() -> None:
+    code = "import sys, tinynet.plots; print('matplotlib.pyplot' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
 def test_every_public_name_of_plots_is_a_documented_function() -> None:
     assert plots.__all__ == sorted(plots.__all__)
     for name in plots.__all__:

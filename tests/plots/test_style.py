@@ -1,8 +1,11 @@
+from io import BytesIO
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from tinynet.plots.style import BLUE, VERMILION, check_array, ink, panels
+from tinynet.plots.style import BLUE, VERMILION, check_array, ink, new_figure, panels
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,15 @@ def test_panels_fill_a_grid_row_by_row(count: int, grid: tuple[int, int]) -> Non
     assert figure.get_size_inches().tolist() == [2 * grid[1], 1.5 * grid[0]]
     engine = figure.get_layout_engine()
     assert type(engine).__name__ == "ConstrainedLayoutEngine"
+
+
+def test_a_figure_is_unknown_to_pyplot_and_gives_a_notebook_its_picture() -> None:
+    for figure in (new_figure((2, 1))[0], panels(2, columns=2, size=(1, 1))[0]):
+        assert not plt.get_fignums()
+        assert repr(figure) == f"<Figure size 200x100 with {len(figure.axes)} Axes>"
+        picture = figure._repr_png_()
+        assert picture.startswith(b"\x89PNG")
+        assert plt.imread(BytesIO(picture)).shape == (100, 200, 4)
 
 
 def test_a_letter_in_a_shape_is_any_size_but_zero() -> None:

@@ -4,7 +4,8 @@ import pytest
 from resume_run import make_data, make_trainer
 
 from tinynet import InputError, Trainer
-from tinynet.callbacks import CSVLog
+from tinynet.callbacks import Checkpoint, CSVLog, Doctor, EarlyStopping, ProgressBar
+from tinynet.monitor import Monitor
 from tinynet.training.callback import Callback, Callbacks
 
 X, Y = make_data()
@@ -22,6 +23,27 @@ def test_a_callback_that_prints_the_loss_takes_three_lines(
     history = make_trainer().fit(X, Y, epochs=2, callbacks=[PrintLoss()])
     losses = history.epochs["loss"]
     assert capsys.readouterr().out == f"1 {losses[0]}\n2 {losses[1]}\n"
+
+
+def test_a_callback_shows_the_call_that_makes_it() -> None:
+    class Every(Callback):
+        def __init__(self, steps: int) -> None:
+            self.period = steps
+
+    shown = {
+        "Callback()": Callback(),
+        "PrintLoss()": PrintLoss(),
+        "CSVLog('runs/log.csv')": CSVLog("runs/log.csv"),
+        "Checkpoint('runs', keep=2)": Checkpoint("runs", keep=2),
+        "Doctor(every_steps=50)": Doctor(every_steps=50),
+        "EarlyStopping(monitor=Monitor('auc', higher_is_better=True), patience=3)": EarlyStopping(
+            Monitor("auc", higher_is_better=True), patience=3
+        ),
+        "ProgressBar(every=5)": ProgressBar(every=5),
+        "Every(...)": Every(3),
+    }
+    for call, callback in shown.items():
+        assert repr(callback) == call
 
 
 def test_hooks_of_the_base_class_do_nothing() -> None:

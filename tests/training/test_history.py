@@ -2,6 +2,7 @@ import math
 import sys
 from array import array
 from typing import Any
+from xml.etree import ElementTree as html  # noqa: N813
 
 import numpy as np
 import pytest
@@ -110,6 +111,30 @@ class TestToFrame:
             filled().to_frame()
         assert str(error.value) == "to_frame needs pandas: pip install 'tinynet-numpy[examples]'"
         assert isinstance(error.value.__cause__, ImportError)
+
+
+def test_a_notebook_shows_a_history_as_a_table_of_its_epochs() -> None:
+    history = History()
+    history.add_epoch({"loss": 0.5})
+    history.add_epoch({"loss": 0.123456789, "accuracy": 0.75})
+    history.add_step({"loss": 1.0})
+    table = html.fromstring(history._repr_html_())
+    assert table[0].text == "2 epochs, 1 steps"
+    assert [[cell.text for cell in row] for row in table.iter("tr")] == [
+        ["epoch", "loss", "accuracy"],
+        ["1", "0.5", None],  # not measured
+        ["2", "0.12346", "0.75"],
+    ]
+
+
+@pytest.mark.parametrize("epochs", [0, 20, 21])
+def test_of_a_long_history_a_notebook_shows_the_first_and_the_last_ten_epochs(epochs: int) -> None:
+    history = History()
+    for epoch in range(epochs):
+        history.add_epoch({"loss": epoch + 0.5})
+    first = [row[0].text for row in html.fromstring(history._repr_html_()).iter("tr")]
+    every = [f"{epoch}" for epoch in range(1, epochs + 1)]
+    assert first == ["epoch", *(every if epochs < 21 else [*every[:10], "⋮", *every[-10:]])]
 
 
 def test_repr_of_a_history_has_its_size_and_last_metrics() -> None:

@@ -339,6 +339,20 @@ def test_early_stopping_gives_back_the_best_weights_after_divergence() -> None:
     np.testing.assert_array_equal(trainer.model.parameters()[-1].value, best[0])
 
 
+def test_after_an_error_at_the_very_end_of_a_run_the_next_fit_has_the_best_weights() -> None:
+    class FailsAtTheEnd(Callback):
+        def on_fit_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+            raise ZeroDivisionError
+
+    trainer, stopping = small_trainer(), EarlyStopping(patience=9)
+    with pytest.raises(ZeroDivisionError):
+        train(trainer, [stopping, FailsAtTheEnd()])
+    best = trainer.model.parameters()[0].value.copy()
+    train(trainer, [stopping])
+    np.testing.assert_array_equal(trainer.model.parameters()[0].value, best)
+    assert stopping.best_epoch < EPOCHS
+
+
 def test_early_stopping_leaves_the_weights_alone_if_no_epoch_was_ended() -> None:
     trainer, fails = small_trainer(), Fails("on_step_end", 0)
     with pytest.raises(ZeroDivisionError):

@@ -103,9 +103,48 @@ class TestBegin:
         other = Batches(np.zeros(size), np.zeros(size), batch_size, last_batch=last_batch)
         assert said(progress.begin, other) == (
             "fit expects to continue within epoch 3, with 10 samples, batch_size=4 and 3 batches, "
-            f"got {got} batches"
+            f"got {got} batches; restart_epoch=True starts this epoch again from the present "
+            "weights, and a new Trainer around the same model starts a new run"
         )
         assert progress.state_dict() == before
+
+    def test_begin_with_restart_accepts_other_batches_and_discards_what_was_done_of_the_epoch(
+        self,
+    ) -> None:
+        progress = Progress(epoch=2, step=6)
+        progress.begin(batches())
+        progress.count(mean(0.5, 4))
+        progress.begin(batches(20, 5), restart=True)
+        assert progress == Progress(epoch=2, step=7, size=20, batch_size=5, batches=4)
+
+
+def test_progress_says_where_it_was_interrupted_and_how_to_continue() -> None:
+    again = "call it again with the same arguments to continue there"
+    progress = Progress(epoch=2, step=241, batch=41, batches=100)
+    assert progress.where_interrupted(10) == (
+        "fit was interrupted in epoch 3 of 10, after 41 of 100 steps of this epoch, 241 in all; "
+        f"{again}, or with restart_epoch=True to start this epoch again"
+    )
+    assert Progress(epoch=2, step=200, batches=100).where_interrupted(10) == (
+        f"fit was interrupted before epoch 3 of 10, after step 200; {again}"
+    )
+    assert Progress(epoch=10, step=1000).where_interrupted(10) == (
+        "fit was interrupted after its last epoch, 10"
+    )
+
+
+@pytest.mark.parametrize(
+    ("done", "epochs", "rest"),
+    [
+        (5, 5, "epochs=5 is the total, and 5 are done; epochs=10 trains 5 more"),
+        (1, 1, "epochs=1 is the total, and 1 is done; epochs=2 trains 1 more"),
+        (7, 5, "epochs=5 is the total, and 7 are done; epochs=12 trains 5 more"),
+        (7, 0, "epochs=0 is the total, and 7 are done; epochs=8 trains 1 more"),
+        (4, 5, "a callback stopped it before the first step"),
+    ],
+)
+def test_progress_says_why_nothing_was_trained(done: int, epochs: int, rest: str) -> None:
+    assert Progress(epoch=done).nothing_trained(epochs) == f"fit trained nothing: {rest}"
 
 
 class TestCheckFinite:

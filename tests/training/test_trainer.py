@@ -427,7 +427,8 @@ class TestStopping:
             trainer.fit(X[:samples], Y[:samples], epochs=2, batch_size=batch_size)
         assert str(error.value) == (
             "fit expects to continue within epoch 2, with 50 samples, batch_size=20 and 3 batches, "
-            f"got {got}"
+            f"got {got}; restart_epoch=True starts this epoch again from the present weights, and "
+            "a new Trainer around the same model starts a new run"
         )
         assert digest(trainer) == before
         trainer.fit(X, Y, epochs=2, batch_size=20)

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from tinynet.errors import InputError
+from tinynet.keywords import NamedKeywords
 from tinynet.parameter import Array
 from tinynet.validation import check_array, one_of, whole_number
 
@@ -15,7 +16,7 @@ Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
 
 
 @final
-class Batches:
+class Batches(NamedKeywords):
     """Batches of (x, y), in an order that depends on (seed, epoch) alone.
 
     x: (N, ...) and y: (N, ...) have any dtype; memory-mapped arrays may be larger than memory.

@@ -40,6 +40,7 @@ def check_gradients(
     >>> sorted(check_gradients(Dense(3, 2, rng=0), np.eye(3)))
     ['bias', 'weight', 'x']
     """
+    __tracebackhide__ = True  # a failure shows its message, and not the lines of this function
     # Imported here so that `import tinynet` does not load them.
     from tinynet.gradcheck.inputs import prepare_check
     from tinynet.gradcheck.layer_under_test import generators_restored

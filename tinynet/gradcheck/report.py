@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from html import escape
 from textwrap import wrap
+
+from tinynet.html import html_table
 
 # An entry is informative if the numeric error, relative to the largest entry of its gradient,
 # is at most this.
@@ -29,9 +32,9 @@ class TensorReport:
     uninformative: int = 0
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """The reports of all tensors by name, "x" and the parameters; printed, it is a table."""
+    """The reports of all tensors by name, "x" and the parameters; shown, it is a table."""
 
     layer: str
     seed: int
@@ -56,9 +59,9 @@ class Report:
     def __len__(self) -> int:
         return len(self.tensors)
 
-    def __str__(self) -> str:
+    def _rows(self) -> list[tuple[str, str, str, str, str, str, str]]:
         head = ("gradient of", "shape", "entries", "directions", "worst", "kinks", "uninformative")
-        rows = [
+        return [head] + [
             (
                 name,
                 f"{tensor.shape}",
@@ -70,14 +73,25 @@ class Report:
             )
             for name, tensor in self.tensors.items()
         ]
-        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"{self.layer}: {self._result()}"]
-        for row in [head, *rows]:
+        for row in rows:
             left = (text.ljust(width) for text, width in zip(row[:2], widths[:2], strict=True))
             right = (text.rjust(width) for text, width in zip(row[2:], widths[2:], strict=True))
             lines.append("  " + "  ".join([*left, *right]))
-        also = f"also checked: {', '.join(self.rules)}; rng={self.seed}"
-        return "\n".join([*lines, *wrap(also, 96, initial_indent="  ", subsequent_indent="  ")])
+        also = wrap(self._also(), 96, initial_indent="  ", subsequent_indent="  ")
+        return "\n".join([*lines, *also])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        table = html_table(f"{self.layer}: {self._result()}", head, rows)
+        return f"{table}\n{escape(self._also())}"
+
+    def _also(self) -> str:
+        return f"also checked: {', '.join(self.rules)}; rng={self.seed}"
 
     def _result(self) -> str:
         if not (unknown := self._uninformative()):

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
+from tinynet.html import html_table
+
 
 @final
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Findings:
     """Findings in the order of cause and effect: correct the first one first.
 
     >>> findings = Findings([Finding("input range", "Values reach 255.", "Scale them.")])
-    >>> print(findings)
+    >>> findings
     1. input range: Values reach 255. Scale them.
     >>> len(findings), findings[0].name
     (1, 'input range')
@@ -41,9 +43,11 @@ class Findings:
     def __len__(self) -> int:
         return len(self._findings)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{number}. {finding}" for number, finding in enumerate(self, 1)]
         return "\n".join(lines) or "nothing found"
 
-    def __repr__(self) -> str:
-        return f"Findings({', '.join(finding.name for finding in self)})"
+    def _repr_html_(self) -> str:
+        rows = [[f"{n}", f.name, f.evidence, f.advice] for n, f in enumerate(self, 1)]
+        caption = "correct the first one first" if rows else "nothing found"
+        return html_table(caption, ["", "finding", "evidence", "advice"], rows)

@@ -35,6 +35,8 @@ class ReLU(Layer):
     array([0., 0., 2.])
     """
 
+    keeps_mask = True
+
     def forward(self, x: Array) -> Array:
         """x: (...) -> y: (...)."""
         self.check_input(x, ...)
@@ -64,6 +66,8 @@ class Elementwise(Layer):
     >>> square(np.array([3.0])), square.backward(np.array([1.0]))
     (array([9.]), array([6.]))
     """
+
+    keeps_mask = True
 
     @abstractmethod
     def function(self, x: Array) -> Array:
@@ -273,6 +277,8 @@ class GELU(Layer):
     >>> GELU()(np.array([-1e4, -1.0, 0.0, 1.0, 1e4])).round(4)
     array([-0.000e+00, -1.587e-01,  0.000e+00,  8.413e-01,  1.000e+04])
     """
+
+    keeps_mask = True
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = one_of("GELU", "approximate", approximate, ("none", "tanh"))

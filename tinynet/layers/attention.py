@@ -9,7 +9,7 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.initializers import Initializer, glorot_uniform, init_parameter, zeros
-from tinynet.layer import Layer
+from tinynet.layers.masking import Masked, check_padding_mask
 from tinynet.parameter import Array, Parameter, write_grad
 from tinynet.validation import finite_number, whole_number
 
@@ -28,7 +28,7 @@ class _Heads(NamedTuple):
 
 
 @final
-class MultiHeadAttention(Layer):
+class MultiHeadAttention(Masked):
     """o = softmax(q kᵀ / √D) v in each head, y = o Woᵀ + bo: scaled dot-product attention.
 
     q = x Wqᵀ + bq, k = c Wkᵀ + bk, v = c Wvᵀ + bv, with c = x, or in cross-attention the `context`,
@@ -118,6 +118,10 @@ class MultiHeadAttention(Layer):
         write_grad(self.in_proj_weight, dw)
         write_grad(self.in_proj_bias, db)
         return dx if context is None else (dx, dcontext)
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+        """The mask of x, for self-attention."""
+        return padding_mask
 
     @property
     def attention_weights(self) -> Array:
@@ -225,18 +229,6 @@ def head_sizes(who: str, embed_dim: Any, num_heads: Any) -> tuple[int, int]:
             f"{who} expects num_heads to divide embed_dim = {embed_dim}, got {num_heads}"
         )
     return embed_dim, num_heads
-
-
-def check_padding_mask(layer: Layer, padding_mask: Any, context: Array) -> None:
-    """Raises InputError unless padding_mask is of bools (N, S), for a context (N, S, E)."""
-    expected = context.shape[:2]
-    shape = getattr(padding_mask, "shape", ())
-    kind = getattr(padding_mask, "dtype", type(padding_mask).__name__)
-    if shape != expected or str(kind) != "bool":
-        raise InputError(
-            f"{layer!r} expects padding_mask to be an array of bool of shape {expected}, "
-            f"got {shape} of {kind}"
-        )
 
 
 def _flat(x: Array) -> Array:

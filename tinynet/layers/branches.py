@@ -5,12 +5,19 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.layer import Layer
+from tinynet.layers.masking import (
+    Masked,
+    mask_after,
+    masked_output,
+    union,
+)
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
 from tinynet.validation import sample_axis, whole_number
@@ -18,7 +25,7 @@ from tinynet.validation import sample_axis, whole_number
 Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
 
 
-class Branches(Layer):
+class Branches(Masked):
     """The base class of containers of branches.
 
     Forward: `split` returns the x of each branch, and `join` makes one y of their outputs.
@@ -28,10 +35,12 @@ class Branches(Layer):
     def __init__(self, branches: Iterable[Branch]) -> None:
         self.branches = _layers(type(self).__name__, branches)
         self.named_layers()  # raises InputError for an object in two positions
+        self.starts_mask = any(getattr(branch, "starts_mask", False) for branch in self.branches)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
         """x: the input of the branches -> y: their joined outputs."""
-        ys = self._each(self.branches, self.split(x))
+        steps = [_with_mask(branch, padding_mask) for branch in self.branches]
+        ys = self._each(steps, self.split(x))
         y = self.join(ys)
         self.save_for_backward(y, [np.shape(y) for y in ys])
         return y
@@ -48,6 +57,14 @@ class Branches(Layer):
         dy, shapes = self.saved_for_backward(dy)
         steps = [branch.backward_parameters for branch in self.branches]
         self._each(steps, self.split_gradient(dy, shapes))
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
+        """True where the mask of the output of a branch is."""
+        parts = self.split(x) if self.starts_mask else [None] * len(self.branches)
+        return union(
+            mask_after(branch, part, padding_mask)
+            for branch, part in zip(self.branches, parts, strict=True)
+        )
 
     def split(self, x: Array) -> Sequence[Array]:
         """The x of each branch: here all of x."""
@@ -125,6 +142,16 @@ class _Joined(Branches):
                 f"got {_samples(ys)}"
             ) from None
 
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
+        """True where the mask of the output of a branch is; not where steps are concatenated."""
+        mask = super().output_mask(x, padding_mask)
+        if mask is not None and not (self.axis > 1 or self.axis == -1):
+            raise InputError(
+                f"{self!r} expects outputs without padded steps, got a padding_mask and axis "
+                f"{self.axis}, that of the steps; axis=-1 concatenates features"
+            )
+        return mask
+
     def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
         """For each branch the part of dy at its output."""
         ends = np.cumsum([shape[self.axis] for shape in shapes])
@@ -196,7 +223,7 @@ class Parallel(_Joined):
 
 
 @final
-class Residual(Layer):
+class Residual(Masked):
     """A residual connection: y = x + f(x), or with a `shortcut` g: y = g(x) + f(x).
 
     Gradient: dx = dy + (dx of f), or (dx of g) + (dx of f). The identity carries the gradient past
@@ -217,11 +244,13 @@ class Residual(Layer):
         self.body = _layer("Residual", body)
         self.shortcut = None if shortcut is None else _layer("Residual", shortcut)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
         """x: the input of the body -> y: of the shape of its output."""
         self.check_input(x, "N", ...)
-        skipped = x if self.shortcut is None else _located("shortcut", self.shortcut, x)
-        y: Array = _located("body", self.body, x)
+        skipped = x
+        if self.shortcut is not None:
+            skipped = _located("shortcut", _with_mask(self.shortcut, padding_mask), x)
+        y: Array = _located("body", _with_mask(self.body, padding_mask), x)
         if np.shape(y) != np.shape(skipped):
             hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, gives x the shape of y"
             raise InputError(
@@ -231,6 +260,13 @@ class Residual(Layer):
         y = skipped + y
         self.save_for_backward(y)
         return y
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
+        """True where the mask of the body's or the shortcut's output is."""
+        skipped = padding_mask
+        if self.shortcut is not None:
+            skipped = mask_after(self.shortcut, x, padding_mask)
+        return union([skipped, mask_after(self.body, x, padding_mask)])
 
     def backward(self, dy: Array) -> Array:
         """dy: like y -> dx: like x."""
@@ -245,6 +281,11 @@ class Residual(Layer):
         if self.shortcut is not None:
             _located("shortcut", self.shortcut.backward_parameters, dy)
         _located("body", self.body.backward_parameters, dy)
+
+
+def _with_mask(layer: Layer, padding_mask: Array | None) -> Callable[[Any], Any]:
+    """The layer as a function of x alone."""
+    return layer if padding_mask is None else partial(masked_output, layer, padding_mask)
 
 
 def _located(location: str, step: Callable[[Any], Any], value: Any) -> Any:

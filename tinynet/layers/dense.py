@@ -31,6 +31,8 @@ class Dense(Layer):
     (4, 2)
     """
 
+    keeps_mask = True
+
     def __init__(
         self,
         in_features: int,

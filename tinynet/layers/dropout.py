@@ -32,6 +32,8 @@ class Dropout(Layer):
     array([0., 2.])
     """
 
+    keeps_mask = True
+
     def __init__(self, rate: float, *, rng: np.random.Generator | int | None = None) -> None:
         self.rate = finite_number("Dropout", "rate", rate, at_least=0, below=1)
         self.rng = np.random.default_rng(rng)

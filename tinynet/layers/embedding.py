@@ -9,6 +9,7 @@ import numpy as np
 from tinynet.errors import InputError
 from tinynet.initializers import Initializer, init_parameter, normal
 from tinynet.layer import Layer
+from tinynet.layers.masking import Masked, union
 from tinynet.parameter import Array
 from tinynet.validation import first_index, one_of, whole_number
 
@@ -17,15 +18,16 @@ small_normal = normal(0.02)  # a position is added to x and must not dominate it
 
 
 @final
-class Embedding(Layer):
+class Embedding(Masked):
     """y = W[x]: the row of W for every id in x, for x of integers (N, ...) and y (N, ..., D).
 
     Gradient: dW[v] is the sum of dy over all positions where x is v; dx is None, since integers
     have no gradient.
 
     `.weight` is (V, D) = (num_embeddings, embedding_dim), and y has its dtype. The id
-    `padding_idx` gives y = 0, whatever its row holds, and its row has the gradient 0. `rng` is a
-    Generator, an int seed, or None for fresh randomness.
+    `padding_idx` gives y = 0, whatever its row holds, and its row has the gradient 0. For x (N, T)
+    it also starts the padding mask that recurrent layers, attention and pooling behind it in a
+    network take, unless mask=False. `rng` is a Generator, an int seed, or None.
 
     Raises:
         InputError: a size is below 1, padding_idx is not an id, an initializer gives another shape,
@@ -44,6 +46,7 @@ class Embedding(Layer):
         embedding_dim: int,
         *,
         padding_idx: int | None = None,
+        mask: bool = True,
         rng: np.random.Generator | int | None = None,
         weight_init: Initializer = standard_normal,
     ) -> None:
@@ -57,6 +60,8 @@ class Embedding(Layer):
                     f"Embedding expects padding_idx to be an id from 0 to "
                     f"{self.num_embeddings - 1}, got {padding_idx}"
                 )
+        self.mask = bool(mask)
+        self.starts_mask = self.mask and self.padding_idx is not None
         shape = (self.num_embeddings, self.embedding_dim)
         # It is a product with one-hot rows: one input of V is not 0.
         fans, rng = (1, self.embedding_dim), np.random.default_rng(rng)
@@ -65,8 +70,8 @@ class Embedding(Layer):
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0
 
-    def forward(self, x: Array) -> Array:
-        """x: (N, ...) of integers -> y: (N, ..., D)."""
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002
+        """x: (N, ...) of integers -> y: (N, ..., D); a `padding_mask` is for the next layer."""
         self.check_input(x, "N", ..., integers=True)
         if x.dtype.kind not in "iu":
             one_hot = x.ndim > 2 and x.shape[-1] == self.num_embeddings
@@ -84,6 +89,12 @@ class Embedding(Layer):
             y[ids == self.padding_idx] = 0
         self.save_for_backward(y, ids)
         return y
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
+        """True where x (N, T) is `padding_idx`, or where the mask of x is."""
+        if not self.starts_mask or np.ndim(x) != 2:
+            return padding_mask
+        return union([x == self.padding_idx, padding_mask])
 
     def backward(self, dy: Array) -> None:
         """dy: (N, ..., D) -> None: there is no dx."""
@@ -122,6 +133,8 @@ class PositionalEmbedding(Layer):
     array([[[0.   , 1.   ],
             [0.841, 0.54 ]]])
     """
+
+    keeps_mask = True
 
     def __init__(
         self,

@@ -165,6 +165,7 @@ class LayerNorm(Layer):
         bias: bool = True,
     ) -> None:
         self.normalized_shape = _sizes("LayerNorm", normalized_shape)
+        self.keeps_mask = len(self.normalized_shape) == 1
         self.eps = finite_number("LayerNorm", "eps", eps, at_least=0)
         self.elementwise_affine = affine = bool(elementwise_affine)
         self.weight = Parameter(np.ones(self.normalized_shape)) if affine else None
@@ -217,6 +218,7 @@ class RMSNorm(Layer):
         elementwise_affine: bool = True,
     ) -> None:
         self.normalized_shape = _sizes("RMSNorm", normalized_shape)
+        self.keeps_mask = len(self.normalized_shape) == 1
         self.eps = None if eps is None else finite_number("RMSNorm", "eps", eps, at_least=0)
         self.elementwise_affine = bool(elementwise_affine)
         self.weight = Parameter(np.ones(self.normalized_shape)) if elementwise_affine else None

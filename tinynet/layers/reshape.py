@@ -1,16 +1,19 @@
-"""Layers that move or rescale entries: Flatten, Reshape, Permute, Select and Rescale."""
+"""Layers that move or rescale entries: Flatten, Reshape, Permute, Select, Rescale, Standardize."""
 
 import math
 import sys
 from collections.abc import Sequence
-from typing import final
+from typing import Any, Self, final
 
 import numpy as np
 
 from tinynet.errors import InputError
+from tinynet.functional import merged_moments
 from tinynet.layer import Layer
 from tinynet.parameter import Array
-from tinynet.validation import finite_number, sample_axis, whole_number
+from tinynet.validation import finite_number, first_index, index_text, sample_axis, whole_number
+
+CHUNK = 1 << 20  # entries that Standardize.fit reads at a time
 
 
 @final
@@ -154,6 +157,7 @@ class Select(Layer):
             index = whole_number("Select", "index", index, at_least=-sys.maxsize)
         self.index = index
         self.axis = sample_axis("Select", axis)
+        self.keeps_mask = isinstance(index, slice) and self.axis > 1
 
     def forward(self, x: Array) -> Array:
         """x: (N, ..., T, ...) -> y: (N, ..., ...), or with a slice (N, ..., some of T, ...)."""
@@ -198,6 +202,8 @@ class Rescale(Layer):
     array([[0., 1.]], dtype=float32)
     """
 
+    keeps_mask = True
+
     def __init__(self, scale: float, offset: float = 0.0) -> None:
         self.scale = finite_number("Rescale", "scale", scale)
         self.offset = finite_number("Rescale", "offset", offset)
@@ -216,3 +222,135 @@ class Rescale(Layer):
         """dy: (N, ...) -> dx: (N, ...)."""
         (dy,) = self.saved_for_backward(dy)
         return dy * self.scale
+
+
+@final
+class Standardize(Layer):
+    """y = (x - mean) / std of each feature, from data: `Standardize(3).fit(x)`.
+
+    x, y: (N, ..., D) with D = num_features; axis=1 for the channels of images (N, C, H, W); (N,)
+    is one feature. std is the root of the mean squared deviation, and 1 for a constant feature.
+    Gradient: dx = dy / std; mean and std are not trained, and change by `fit` and `partial_fit`
+    alone. They come from float64 buffers, `.mean`, `.var` and `.count`, which are saved with a
+    network: it then takes raw rows. Wider floats than those of the layer, and integers, become
+    floats of the layer's dtype, after the mean is subtracted, so that dates keep their digits.
+
+    Raises:
+        InputError: an argument is out of range, x is of another shape, or `fit` was not called.
+
+    Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998, section 4.3.
+
+    >>> Standardize(1).fit(np.array([[2000.0], [2002.0]]))(np.array([[2003]]))
+    array([[2.]], dtype=float32)
+    """
+
+    keeps_mask = True
+
+    def __init__(self, num_features: int, *, axis: int = -1) -> None:
+        self.num_features = whole_number("Standardize", "num_features", num_features)
+        self.axis = sample_axis("Standardize", axis)
+        self.mean = np.zeros(self.num_features)
+        self.var = np.ones(self.num_features)
+        self.count = np.array(0)  # of values for each feature
+
+    @property
+    def std(self) -> Array:
+        """The standard deviations (D,); 1 for a constant feature."""
+        return np.sqrt(np.where(self.var > 0, self.var, 1))
+
+    def fit(self, x: Array, *, features: Any = slice(None)) -> Self:
+        """Takes mean and std from x (N, ..., D), also memory-mapped; returns self.
+
+        `features` indexes those to standardize, others stay as they are, such as one-hot columns.
+        """
+        return self._fit(x, 0, features)
+
+    def partial_fit(self, x: Array, *, features: Any = slice(None)) -> Self:
+        """As `fit`, of all x since the last `fit` together."""
+        return self._fit(x, int(self.count), features)
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ..., D) -> y: the same shape."""
+        self._check("x", x)
+        if x.size:  # an empty batch only asks for shapes
+            self._check_fitted()
+        floats = x.dtype.kind == "f"
+        dtype = x.dtype if floats and x.dtype.itemsize < self.dtype.itemsize else self.dtype
+        y: Array = np.subtract(x, self._along(x, self.mean), dtype=np.float64)
+        y = (y / self._along(x, self.std)).astype(dtype, copy=False)
+        self.save_for_backward(y, x.dtype if floats else dtype)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, ..., D) -> dx: the same shape."""
+        dy, dtype = self.saved_for_backward(dy)
+        dx: Array = (dy / self._along(dy, self.std)).astype(dtype)
+        return dx
+
+    def inverse(self, y: Array) -> Array:
+        """Returns std · y + mean in float64: standardized targets (N, ..., D) in their own unit."""
+        self._check("y", y)
+        self._check_fitted()
+        x: Array = y * self._along(y, self.std) + self._along(y, self.mean)
+        return x
+
+    def _check(self, name: str, x: Array) -> None:
+        pattern: list[Any] = ["N", ..., self.num_features]
+        pattern += [f"axis {axis}" for axis in range(self.axis + 1, 0)]
+        if self.axis > 0:
+            axes = [f"axis {axis}" for axis in range(1, self.axis)]
+            pattern = ["N", *axes, self.num_features, ...]
+        if self.num_features == 1 == getattr(x, "ndim", 0):
+            pattern = ["N"]
+        self.check_input(x, *pattern, name=name, integers=True)
+
+    def _check_fitted(self) -> None:
+        if not self.count:
+            raise InputError(
+                f"{self!r} expects a mean and a standard deviation, got none: "
+                "call .fit(x) with the training samples, or load a saved network"
+            )
+
+    def _along(self, x: Array, values: Array) -> Array:
+        """(D,) in a shape that broadcasts along the axis of the features."""
+        sizes = [1] * x.ndim
+        sizes[self.axis if x.ndim > 1 else 0] = self.num_features
+        return values.reshape(sizes)
+
+    def _fit(self, x: Array, count: int, features: Any) -> Self:
+        self._check("x", x)
+        try:
+            chosen = np.isin(np.arange(self.num_features), np.arange(self.num_features)[features])
+        except IndexError as error:
+            raise InputError(f"{self!r}.fit expects features to be an index, {error}") from error
+        if not x.size:
+            raise InputError(f"{self!r}.fit expects at least one sample, got x of shape {x.shape}")
+        # Relative to a value near the mean, sums of squares keep their digits.
+        origin = self.mean.copy() if count else self._features(x[:1])[:, 0].copy()
+        mean, squares = np.zeros(self.num_features), self.var * count
+        size = max(1, CHUNK // x[0].size)
+        for start in range(0, len(x), size):
+            part = np.asarray(x[start : start + size])
+            self._check_finite(part, start)
+            values = self._features(part) - origin[:, None]
+            mean, squares = merged_moments(count, mean, squares, values)
+            count += values.shape[1]
+        self.mean[...] = np.where(chosen, origin + mean, 0)
+        self.var[...], self.count[...] = np.where(chosen, squares / count, 1), count
+        return self
+
+    def _features(self, x: Array) -> Array:
+        """(N, ..., D) -> (D, M) in float64."""
+        columns = np.moveaxis(x, self.axis if x.ndim > 1 else 0, 0) if self.num_features > 1 else x
+        return np.ascontiguousarray(columns.reshape(self.num_features, -1), np.float64)
+
+    def _check_finite(self, part: Array, start: int) -> None:
+        wrong = ~np.isfinite(part)
+        if wrong.any():
+            at = first_index(wrong)
+            feature = at[self.axis] if len(at) > 1 else 0
+            raise InputError(
+                f"{self!r}.fit expects finite numbers, got {part[at]} at index "
+                f"{index_text((start + at[0], *at[1:]))}, in feature {feature}; "
+                "datasets.TableEncoder fills missing values, np.nan_to_num(x) makes them 0"
+            )

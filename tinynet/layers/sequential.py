@@ -9,12 +9,13 @@ import numpy as np
 
 from tinynet.errors import EmptyBatchError, InputError, ShapeError
 from tinynet.layer import Layer
+from tinynet.layers.masking import Masked, chain_mask, masked_step
 from tinynet.mode import inference
-from tinynet.parameter import Array, Parameter
+from tinynet.parameter import Array
 
 
 @final
-class Sequential(Layer):
+class Sequential(Masked):
     """y = layerₖ(... layer₂(layer₁(x))): a chain of layers that is itself a layer.
 
     Gradient: the chain rule, from the last layer to the first. Integers (raw pixels, token ids)
@@ -47,18 +48,23 @@ class Sequential(Layer):
                 hint = f": write {layer.__name__}()" if isinstance(layer, type) else ""
                 raise InputError(f"Sequential expects layers, got {layer!r} at {index}{hint}")
         self.named_layers()  # raises if one object stands at two places
+        self.starts_mask = any(getattr(layer, "starts_mask", False) for layer in self.layers)
         with_parameters = (i for i, layer in enumerate(self.layers) if layer.parameters())
         self._first_with_parameters = next(with_parameters, len(self.layers))
 
-    def forward(self, x: Array) -> Array:
-        """x: the input of the first layer -> y: the output of the last one."""
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
+        """x: that of the first layer -> y: of the last; the mask goes from layer to layer."""
         # An empty batch checks itself; in an x of one axis only the layer knows where samples are.
         if not self._checked and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
             with suppress(EmptyBatchError):
                 self.output_shape(x)
         y = x
+        masked = self.starts_mask or padding_mask is not None
         for index, layer in enumerate(self.layers):
-            y = self._at(index, layer, y)
+            if masked:
+                y, padding_mask = self._at(index, partial(masked_step, layer, padding_mask), y)
+            else:
+                y = self._at(index, layer, y)
         self._checked = True
         self.save_for_backward(y, isinstance(x, np.ndarray) and x.dtype.kind == "f")
         return y
@@ -85,6 +91,10 @@ class Sequential(Layer):
         if first < len(self):
             self._at(first, self.layers[first].backward_parameters, dy)
 
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
+        """The padding mask of y: None where it has no padded steps, or no steps at all."""
+        return chain_mask(self.layers, x, padding_mask)
+
     def _at(self, index: int, step: Callable[[Any], Any], value: Any) -> Any:
         """Runs a step of one layer; an error from it names its position in the chain."""
         try:
@@ -95,36 +105,10 @@ class Sequential(Layer):
             error.add_location(f"layer {index + 1} of {len(self)}")
             raise
 
-    def summary(self, x_or_shape: Array | Sequence[int]) -> None:
-        """Prints each layer with its output shape and number of parameters, and the totals.
-
-        Takes an x or the shape of one, batch axis included.
-        """
-        print(_table(self.walk(x_or_shape), self.parameters()))
-
     def walk(self, x_or_shape: Array | Sequence[int]) -> list[tuple[str, Layer, Any]]:
-        """Each layer, those of chains inside the chain too, as (path, layer, y), in their order.
-
-        Takes an x or the shape of one, batch axis included, and runs in inference mode.
-
-        >>> from tinynet import Dense, ReLU
-        >>> model = Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2)])
-        >>> [(path, layer, y.shape) for path, layer, y in model.walk((8, 4))]
-        [('0.0', Dense(4, 3), (8, 3)), ('0.1', ReLU(), (8, 3)), ('1', Dense(3, 2), (8, 2))]
-        """
+        """Each layer, also of chains inside, as (path, layer, y), for an x or the shape of one."""
         with inference():
-            return self._walk(self.example_input(x_or_shape), "")
-
-    def _walk(self, x: Any, prefix: str) -> list[tuple[str, Layer, Any]]:
-        steps: list[tuple[str, Layer, Any]] = []
-        for index, layer in enumerate(self.layers):
-            path = f"{prefix}{index}"
-            if isinstance(layer, Sequential):
-                steps += self._at(index, partial(layer._walk, prefix=f"{path}."), x)
-            else:
-                steps.append((path, layer, self._at(index, layer, x)))
-            x = steps[-1][2]
-        return steps
+            return _walk(self, "", None, self.example_input(x_or_shape))
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
@@ -151,32 +135,24 @@ class Sequential(Layer):
         return len(self.layers)
 
 
-def _table(steps: Sequence[tuple[str, Layer, Any]], parameters: Sequence[Parameter]) -> str:
-    """A row for each (path, layer, y) of `Sequential.walk`, and the totals.
+def _walk(
+    chain: Sequential, prefix: str, padding_mask: Array | None, x: Any
+) -> list[tuple[str, Layer, Any]]:
+    """As `Sequential.walk`, for a chain whose path is the prefix.
 
     >>> from tinynet import Dense, ReLU
-    >>> Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2, bias=False)]).summary((8, 4))
-    layer                          output shape  parameters
-    0.0  Dense(4, 3)               (8, 3)                15
-    0.1  ReLU()                    (8, 3)                 0
-    1    Dense(3, 2, bias=False)   (8, 2)                 6
-    total                                                21  (84 bytes)
+    >>> model = Sequential([Sequential([Dense(4, 3), ReLU()]), Dense(3, 2)])
+    >>> [(path, layer, y.shape) for path, layer, y in model.walk((8, 4))]
+    [('0.0', Dense(4, 3), (8, 3)), ('0.1', ReLU(), (8, 3)), ('1', Dense(3, 2), (8, 2))]
     """
-    rows = [
-        (path, f"{layer!r}", f"{np.shape(y)}", f"{_count(layer.parameters()):,}")
-        for path, layer, y in steps
-    ]
-    path, name, shape = (max(len(row[column]) for row in rows) for column in range(3))
-    shape = max(shape, len("output shape"))
-    left = path + 2 + name
-    size = f"{sum(parameter.value.nbytes for parameter in parameters):,} bytes"
-    lines = [
-        f"{'layer':{left}}   {'output shape':{shape}}  {'parameters':>10}",
-        *(f"{row[0]:{path}}  {row[1]:{name}}   {row[2]:{shape}}  {row[3]:>10}" for row in rows),
-        f"{'total':{left}}   {'':{shape}}  {_count(parameters):>10,}  ({size})",
-    ]
-    return "\n".join(lines)
-
-
-def _count(parameters: Sequence[Parameter]) -> int:
-    return sum(parameter.value.size for parameter in parameters)
+    steps: list[tuple[str, Layer, Any]] = []
+    for index, layer in enumerate(chain.layers):
+        path = f"{prefix}{index}"
+        if isinstance(layer, Sequential):
+            steps += chain._at(index, partial(_walk, layer, f"{path}.", padding_mask), x)
+            padding_mask = layer.output_mask(x, padding_mask)
+        else:
+            y, padding_mask = chain._at(index, partial(masked_step, layer, padding_mask), x)
+            steps.append((path, layer, y))
+        x = steps[-1][2]
+    return steps

@@ -30,6 +30,7 @@ class Softmax(Layer):
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = _axis("Softmax", axis)
+        self.keeps_mask = axis == -1
 
     def forward(self, x: Array) -> Array:
         """x: (..., C) -> y: (..., C)."""
@@ -70,6 +71,7 @@ class LogSoftmax(Layer):
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = _axis("LogSoftmax", axis)
+        self.keeps_mask = axis == -1
 
     def forward(self, x: Array) -> Array:
         """x: (..., C) -> y: (..., C)."""

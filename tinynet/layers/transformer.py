@@ -2,22 +2,23 @@
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from tinynet.layer import Layer
 from tinynet.layers.activation import GELU, ReLU
-from tinynet.layers.attention import MultiHeadAttention, check_padding_mask, head_sizes
+from tinynet.layers.attention import MultiHeadAttention, head_sizes
 from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
+from tinynet.layers.masking import Masked, check_padding_mask
 from tinynet.layers.normalization import LayerNorm
 from tinynet.parameter import Array
 from tinynet.validation import finite_number, one_of, whole_number
 
 
 @final
-class TransformerBlock(Layer):
+class TransformerBlock(Masked):
     """h = x + attention(norm1(x)), y = h + linear2(activation(linear1(norm2(h)))).
 
     With norm_first=False, as in the paper, the norms follow the sums: h = norm1(x + attention(x)),
@@ -86,6 +87,10 @@ class TransformerBlock(Layer):
             y = self.norm2(h + self._feed_forward(h))
         self.save_for_backward(y)
         return y
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+        """The mask of x."""
+        return padding_mask
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, T, E) -> dx: (N, T, E)."""

@@ -1,5 +1,7 @@
 """Binary cross-entropy: an independent yes-or-no decision for each output."""
 
+from __future__ import annotations  # help() then shows the names of the types
+
 from typing import final
 
 import numpy as np
@@ -18,9 +20,10 @@ class BinaryCrossEntropy(Loss):
     """L = mean over all entries of -w (v t log s(z) + (1 - t) log s(-z)), in nats.
 
     It takes logits z (N, ...) without a Sigmoid before it; s(z) = 1 / (1 + exp(-z)).
-    Targets t: floats, bools or integers from 0 to 1, of the shape of z. w is `weight` and v
-    `pos_weight`, the weight of a 1 against a 0: numbers, or arrays that broadcast to the shape of
-    z, such as (C,) for z (N, C). The mean divides by the number of entries; "sum" does not.
+    Targets t: floats, bools or integers from 0 to 1, of the shape of z, or (N,) for (N, 1) and
+    back. w is `weight` and v `pos_weight`, the weight of a 1 against a 0: numbers, or arrays that
+    broadcast to the shape of z, such as (C,) for z (N, C). The mean divides by the number of
+    entries; "sum" does not.
     Gradient: dz = w ((1 - t) s(z) - v t s(-z)) / size, by default (s(z) - t) / size.
 
     It is `BCEWithLogitsLoss` of PyTorch. `.weight` and `.pos_weight` are arrays, or None.
@@ -46,7 +49,7 @@ class BinaryCrossEntropy(Loss):
 
     def forward(self, logits: Array, targets: Array) -> float:
         """logits: (N, ...), targets: (N, ...) -> the loss."""
-        self._check(logits, targets)
+        targets = self._checked(logits, targets)
         positive = targets.astype(logits.dtype)  # the weight of log s(z) in each entry's loss,
         negative = 1 - positive  # and that of log s(-z)
         if self.pos_weight is not None:
@@ -71,8 +74,9 @@ class BinaryCrossEntropy(Loss):
         """The number of entries; None for a sum."""
         return float(logits.size) if self.reduction == "mean" else None
 
-    def _check(self, logits: Array, targets: Array) -> None:
-        check_same_shape(self, logits, targets, name="logits")
+    def _checked(self, logits: Array, targets: Array) -> Array:
+        """The targets in the shape of the logits."""
+        column = check_same_shape(self, logits, targets, name="logits")
         for name in ("weight", "pos_weight"):
             factor = getattr(self, name)
             if factor is not None and not _broadcasts(factor.shape, logits.shape):
@@ -89,6 +93,7 @@ class BinaryCrossEntropy(Loss):
             raise InputError(
                 f"{self!r} expects targets from 0 to 1, got {targets[at]} at index {at}{hint}"
             )
+        return column
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -1,5 +1,7 @@
 """Cross-entropy: the negative log-likelihood of the right classes under predicted probabilities."""
 
+from __future__ import annotations  # help() then shows the names of the types
+
 import math
 from typing import final
 

@@ -40,7 +40,7 @@ class KLDivergence(Loss):
 
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
-        self._check(prediction, targets)
+        targets = self._checked(prediction, targets)
         # In float64: near its minimum a divergence is a small difference of large logarithms.
         t = targets.astype(np.float64, copy=False)
         if self.log_target:
@@ -63,8 +63,9 @@ class KLDivergence(Loss):
         """The number of samples; None for a sum."""
         return super().divisor(prediction, targets) if self.reduction == "mean" else None
 
-    def _check(self, prediction: Array, targets: Array) -> None:
-        check_same_shape(self, prediction, targets)
+    def _checked(self, prediction: Array, targets: Array) -> Array:
+        """The targets in the shape of the prediction."""
+        column = check_same_shape(self, prediction, targets)
         if self.log_target:
             wrong, expected = ~(targets <= TOLERANCE), "logarithms of probabilities, at most 0"
             hint = "; log_target=False takes probabilities"
@@ -76,3 +77,4 @@ class KLDivergence(Loss):
             raise InputError(
                 f"{self!r} expects targets to be {expected}, got {targets[at]} at index {at}{hint}"
             )
+        return column

@@ -1,5 +1,7 @@
 """Margin losses: the score of the right class has to exceed all others by a margin."""
 
+from __future__ import annotations  # help() then shows the names of the types
+
 from typing import final
 
 import numpy as np

@@ -28,8 +28,7 @@ class ElementwiseLoss(Loss):
     @final
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
-        check_same_shape(self, prediction, targets)
-        difference = prediction - targets
+        difference = prediction - check_same_shape(self, prediction, targets)
         divisor = difference.size if self.reduction == "mean" else 1
         # In float64: a mean over many entries keeps the digits of its terms.
         loss = float(self.losses(difference).sum(dtype=np.float64)) / divisor
@@ -53,7 +52,8 @@ class ElementwiseLoss(Loss):
 class MeanSquaredError(ElementwiseLoss):
     """L = mean over all entries of (prediction - target)², for any shape (N, ...).
 
-    Targets: floats or integers, of the shape of the prediction; nothing is broadcast.
+    Targets: floats or integers, of the shape of the prediction, or (N,) for (N, 1) and back; else
+    nothing is broadcast.
     Gradient: dprediction = 2 (prediction - target) / size, size being the number of all entries,
     or 1 with reduction="sum". It is `MSELoss` of PyTorch.
 

@@ -95,13 +95,17 @@ def check_same_shape(
     targets: Array,
     name: str = "prediction",
     takes_labels: str = "SoftmaxCrossEntropy",
-) -> None:
-    """Requires a prediction (N, ...) and targets of exactly its shape: nothing is broadcast."""
+) -> Array:
+    """Requires a prediction (N, ...) and targets of its shape, which it returns.
+
+    (N,) and (N, 1) are the same column; nothing else is reshaped, and nothing is broadcast.
+    """
     loss.check_input(prediction, "N", ..., name=name)
     if prediction.size == 0:
         raise InputError(f"{loss!r} expects at least one entry, got {prediction.shape}")
     loss.check_input(targets, ..., name="targets", integers=True)
-    if targets.shape != prediction.shape:
+    column: Array = as_column(prediction, targets)
+    if column.shape != prediction.shape:
         wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
         hint = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
         if name == "logits" and targets.shape == prediction.shape[:-1] and not hint:
@@ -110,6 +114,21 @@ def check_same_shape(
             f"{loss!r} expects targets of the shape of the {name}, {prediction.shape}, "
             f"got {targets.shape}{hint}"
         )
+    return column
+
+
+def as_column(prediction: Any, targets: Any) -> Any:
+    """The targets in the shape of the prediction, if one is (N,) and the other (N, 1).
+
+    Otherwise the targets as they are. A difference of these two would be broadcast to (N, N).
+
+    >>> as_column(np.zeros((3, 1)), np.arange(3)).tolist()
+    [[0], [1], [2]]
+    """
+    shapes = {getattr(prediction, "shape", ()), getattr(targets, "shape", ())}
+    if () in shapes or shapes != {(len(targets),), (len(targets), 1)}:
+        return targets
+    return targets.reshape(prediction.shape)
 
 
 def check_reduction(who: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.losses.targets import check_class_rows_or_labels, check_same_shape
+from tinynet.losses.targets import as_column, check_class_rows_or_labels, check_same_shape
 from tinynet.metrics.metric import Metric
 from tinynet.parameter import Array
 from tinynet.validation import check_array, check_shape, first_index, index_text, whole_number
@@ -61,7 +61,7 @@ class ClassMetric(Metric):
 
 def binary_targets(metric: Metric, logits: Array, targets: Array) -> Array:
     """The targets of logits (N, ...) as bools of their shape, from 0 and 1 of any number dtype."""
-    check_pair(metric, logits, targets, "logits")
+    column = check_pair(metric, logits, targets, "logits")
     wrong = (targets != 0) & (targets != 1)
     if wrong.any():
         index = first_index(wrong)
@@ -71,16 +71,21 @@ def binary_targets(metric: Metric, logits: Array, targets: Array) -> Array:
             f"{metric!r} expects targets 0 and 1, got {targets[index]} "
             f"at index {index_text(index)}{hint}"
         )
-    positive: Array = targets == 1
+    positive: Array = column == 1
     return positive
 
 
-def check_pair(metric: Metric, prediction: Array, targets: Array, name: str) -> None:
-    """Requires a prediction (N, ...) and targets of its shape; both may be empty."""
+def check_pair(metric: Metric, prediction: Array, targets: Array, name: str) -> Array:
+    """Requires a prediction (N, ...) and targets of its shape, which it returns; also empty ones.
+
+    (N,) and (N, 1) are the same column, as for the losses.
+    """
     metric.check_input(prediction, "N", ..., name=name)
     check_array(metric, "targets", targets)
-    if prediction.shape != targets.shape or prediction.size:
-        check_same_shape(metric, prediction, targets, name, "Accuracy")
+    column: Array = as_column(prediction, targets)
+    if column.shape == prediction.shape and not prediction.size:
+        return column
+    return check_same_shape(metric, prediction, targets, name, "Accuracy")
 
 
 def columns(metric: Metric, array: Array, former: int, name: str) -> Array:

@@ -14,6 +14,8 @@ from typing import Any, final
 import numpy as np
 
 from tinynet.errors import InputError
+from tinynet.keywords import NamedKeywords
+from tinynet.losses.targets import as_column
 from tinynet.parameter import Array
 from tinynet.saving.state import State, check_array, check_arrays, check_keys, load_arrays
 from tinynet.signature import constructor_call
@@ -21,7 +23,7 @@ from tinynet.validation import check_array as check_is_array
 from tinynet.validation import check_shape
 
 
-class Metric(ABC):
+class Metric(NamedKeywords, ABC):
     """The base class of metrics, which keep their counts in arrays as public attributes, from 0 on.
 
     `higher_is_better` says which values are better, for callbacks that look for the best epoch:
@@ -153,9 +155,10 @@ class Metrics:
             metric.reset()
 
     def update(self, prediction: Array, targets: Array) -> None:
-        """Adds a batch."""
+        """Adds a batch; targets (N,) and (N, 1) are given in the shape of the prediction."""
+        column = as_column(prediction, targets)  # else a metric might broadcast them to (N, N)
         for metric in self.metrics:
-            metric.update(prediction, targets)
+            metric.update(prediction, column)
 
     def results(self) -> dict[str, Any]:
         """The values of all metrics by name."""

@@ -5,6 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
+from tinynet.functional import merged_moments
 from tinynet.metrics.inputs import check_pair, columns
 from tinynet.metrics.metric import MeanMetric, Metric
 from tinynet.parameter import Array
@@ -91,7 +92,7 @@ class R2(Metric):
 
     def update(self, prediction: Array, targets: Array) -> None:
         """prediction: (N, ..., D), targets: (N, ..., D)."""
-        check_pair(self, prediction, targets, "prediction")
+        targets = check_pair(self, prediction, targets, "prediction")
         columns_of = (columns(self, a, len(self.counts), "outputs") for a in (prediction, targets))
         # (D, M), for sums along the last axis are pairwise and lose no digits.
         predicted, t = (np.ascontiguousarray(a.T, np.float64) for a in columns_of)
@@ -104,12 +105,8 @@ class R2(Metric):
         with np.errstate(over="ignore", invalid="ignore"):  # infinite numbers give NaN
             residuals = ((t - predicted) ** 2).sum(axis=1)
             t = t - self.first[:, None]
-            mean, size = t.mean(axis=1), t.shape[1]
-            change, share = mean - self.mean, size / (self.counts + size)
-            squares = ((t - mean[:, None]) ** 2).sum(axis=1) + change**2 * share * self.counts
-            self.mean = self.mean + change * share
-        self.residuals, self.squares = self.residuals + residuals, self.squares + squares
-        self.counts = self.counts + size
+            self.mean, self.squares = merged_moments(self.counts, self.mean, self.squares, t)
+        self.residuals, self.counts = self.residuals + residuals, self.counts + t.shape[1]
 
     def per_output(self) -> Array:
         """The R² of each output (D,); NaN where all targets are equal."""
@@ -126,6 +123,6 @@ class R2(Metric):
 
 def _errors(metric: Metric, prediction: Array, targets: Array) -> Array:
     """Prediction - targets in float64, which also takes differences of unsigned integers."""
-    check_pair(metric, prediction, targets, "prediction")
+    targets = check_pair(metric, prediction, targets, "prediction")
     with np.errstate(invalid="ignore"):  # the difference of infinite numbers is NaN
         return np.subtract(prediction, targets, dtype=np.float64)

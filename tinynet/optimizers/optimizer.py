@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from tinynet.errors import InputError
+from tinynet.keywords import NamedKeywords
 from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array, Parameter
 from tinynet.saving.state import State, check_arrays, check_keys, load_arrays
@@ -29,7 +30,7 @@ def no_decay_on_biases_and_norms(_name: str, parameter: Parameter) -> Mapping[st
     return {"l2": 0.0, "weight_decay": 0.0} if parameter.value.ndim < 2 else {}
 
 
-class Optimizer(ABC):
+class Optimizer(NamedKeywords, ABC):
     """Base class of the optimizers, with the step for every parameter w and its gradient dw.
 
         g = clip(dw) + l2 · w

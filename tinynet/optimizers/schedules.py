@@ -9,13 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, final
 
+from tinynet.keywords import NamedKeywords
 from tinynet.monitor import Monitor
 from tinynet.saving.state import State, check_keys
 from tinynet.signature import constructor_call
 from tinynet.validation import finite_number, whole_number
 
 
-class Schedule(ABC):
+class Schedule(NamedKeywords, ABC):
     """Base class of schedules: subclasses define `__call__` and set `peak`, the largest rate."""
 
     peak: float
@@ -24,12 +25,10 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
 
-    def check_metrics(  # noqa: B027  # most need no metrics
-        self, higher_is_better: Mapping[str, bool | None]
-    ) -> None:
+    def check_metrics(self, higher_is_better: Mapping[str, bool | None]) -> None:
         """Raises InputError unless these are the metrics that `observe` needs, see `Monitor`."""
 
-    def observe(self, metrics: Mapping[str, float]) -> None:  # noqa: B027  # as above
+    def observe(self, metrics: Mapping[str, float]) -> None:
         """Takes the metrics of an epoch, at its end."""
 
     def state_dict(self) -> State:
@@ -119,7 +118,7 @@ class Cosine(Schedule):
     [0.1, 0.0854, 0.05, 0.0146, 0.0, 0.0]
     """
 
-    def __init__(self, rate: float, *, steps: int, final: float = 0.0) -> None:
+    def __init__(self, rate: float, steps: int, *, final: float = 0.0) -> None:
         self.rate = _number(self, "rate", rate)
         self.steps = whole_number("Cosine", "steps", steps)
         self.final = _number(self, "final", final)
@@ -177,7 +176,7 @@ class LinearWarmUp(Schedule):
 
 @final
 class OneCycle(Schedule):
-    """From peak / start_divisor up to peak, then down to peak / end_divisor, each half a cosine.
+    """From rate / start_divisor up to rate, then down to rate / end_divisor, each half a cosine.
 
     The first part takes the fraction `warm_up` of the `steps`.
 
@@ -190,14 +189,14 @@ class OneCycle(Schedule):
 
     def __init__(
         self,
-        peak: float,
-        *,
+        rate: float,
         steps: int,
+        *,
         warm_up: float = 0.3,
         start_divisor: float = 25.0,
         end_divisor: float = 1e4,
     ) -> None:
-        self.peak = _number(self, "peak", peak)
+        self.rate = self.peak = _number(self, "rate", rate)
         self.steps = whole_number("OneCycle", "steps", steps)
         self.warm_up = _fraction(self, "warm_up", warm_up)
         self.start_divisor = _number(self, "start_divisor", start_divisor, at_least=1)
@@ -207,9 +206,9 @@ class OneCycle(Schedule):
         """The rate while it rises, while it falls, or after that."""
         top = self.warm_up * self.steps
         if step < top:
-            return _half_cosine(self.peak / self.start_divisor, self.peak, step / top)
+            return _half_cosine(self.rate / self.start_divisor, self.rate, step / top)
         down = (step - top) / (self.steps - top) if self.steps > top else 1.0
-        return _half_cosine(self.peak, self.peak / self.end_divisor, down)
+        return _half_cosine(self.rate, self.rate / self.end_divisor, down)
 
 
 @final

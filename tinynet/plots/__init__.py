@@ -3,7 +3,10 @@
 Each function returns a matplotlib `Figure`, and neither shows nor saves it:
 
     figure = plots.learning_curves(history)
-    figure.savefig("curves.png", dpi=300)  # or plt.show()
+    figure.savefig("curves.png", dpi=300)
+
+A notebook draws a figure where it is the last line of a cell, or by `display(figure)`. pyplot does
+not know it: `plt.show()` shows nothing, and nothing has to be closed.
 
 All plots can be read in black and white print and by colour-blind people. `import tinynet` does not
 import this package, because it needs matplotlib.

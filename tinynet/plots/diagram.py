@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from tinynet.errors import InputError
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
-from tinynet.plots.style import BLUE, GREY
+from tinynet.plots.style import BLUE, GREY, new_figure
 
 # All lengths are in inches. The texts are monospaced, so that their width is known beforehand.
 CHARACTER, LINE = 0.0755, 0.16  # at size 9
@@ -65,7 +64,6 @@ def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figur
     >>> figure = model_diagram(Sequential([Dense(4, 3), ReLU(), Dense(3, 2)]), (1, 4))
     >>> figure.axes[0].get_title()
     '3 layers, 23 parameters'
-    >>> plt.close(figure)
     """
     if not isinstance(model, Sequential):
         raise InputError(f"model_diagram expects a Sequential, got {model!r}")
@@ -85,7 +83,7 @@ def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figur
     bottom = min(item.bottom for items in (boxes, frames) for item in items) - PAD / 2
     left, right, top = -margin, columns[-1] + margin, PAD + LINE
     size = (right - left + 0.2, top - bottom + 0.4)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = new_figure(size)
     axis.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axis.set_axis_off()
     layers = f"{len(steps)} layers" if len(steps) > 1 else "1 layer"

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from tinynet.functional import root_mean_square
 from tinynet.layer import Layer
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
-from tinynet.plots.style import BLUE, panels
+from tinynet.plots.style import BLUE, new_figure, panels
 from tinynet.validation import whole_number
 
 BINS = 51  # odd: if all values are equal, one bar is centred on them
@@ -34,7 +33,6 @@ def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64
     >>> figure = first_layer_weights(Sequential([Dense(6, 4, rng=0)]), (2, 3))
     >>> figure.axes[0].get_title()
     'layers.0.weight: all 4 units'
-    >>> plt.close(figure)
     """
     who = "first_layer_weights"
     if not isinstance(shape, Sequence) or len(shape) != 2:
@@ -58,7 +56,7 @@ def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64
     limit = float(abs(shown).max()) or 1.0
     inches = 0.9 / max(h, w)  # of a pixel
     size = (max(4.0, inches * grid.shape[1] + 1.2), max(2.0, inches * grid.shape[0] + 0.6))
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = new_figure(size)
     # Colour-blind people can tell purple and orange apart, unlike red and green.
     image = axis.imshow(grid, cmap="PuOr", vmin=-limit, vmax=limit)
     axis.set_axis_off()
@@ -81,7 +79,6 @@ def activation_histograms(model: Sequential, x: Array) -> Figure:
     >>> figure = activation_histograms(Sequential([ReLU()]), np.array([[-1.0, 1.0, 2.0, 3.0]]))
     >>> figure.axes[0].get_title().splitlines()
     ['0  ReLU()', '25.0% zeros']
-    >>> plt.close(figure)
     """
     who = "activation_histograms"
     if not isinstance(model, Sequential):
@@ -114,7 +111,6 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
     >>> figure = gradient_histograms(model, SoftmaxCrossEntropy(), x, np.array([2]))
     >>> figure.axes[0].get_title().splitlines()
     ['layers.0.weight', 'rms 0.26, 50.0% zeros']
-    >>> plt.close(figure)
     """
     who = "gradient_histograms"
     _check_samples(who, x)

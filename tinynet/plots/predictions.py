@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
@@ -13,7 +12,15 @@ from matplotlib.patches import Rectangle
 
 from tinynet.errors import InputError
 from tinynet.parameter import Array
-from tinynet.plots.style import BLUE, VERMILION, check_array, check_predictions, class_names, ink
+from tinynet.plots.style import (
+    BLUE,
+    VERMILION,
+    check_array,
+    check_predictions,
+    class_names,
+    ink,
+    new_figure,
+)
 from tinynet.validation import whole_number
 
 MANY = 20  # classes: with more of them the cells are too small for numbers
@@ -31,7 +38,6 @@ def confusion_matrix(counts: Array, *, names: Sequence[str] | None = None) -> Fi
     >>> figure = confusion_matrix(np.array([[8, 2], [1, 9]]), names=["cat", "dog"])
     >>> figure.axes[0].get_title().splitlines()
     ['17 of 20 right (85.00%)', 'mistakes are coloured']
-    >>> plt.close(figure)
     """
     who = "confusion_matrix"
     check_array(who, "counts", counts, "C", "C", kind="i")
@@ -46,7 +52,7 @@ def confusion_matrix(counts: Array, *, names: Sequence[str] | None = None) -> Fi
     side = max(3.6, 0.45 * classes) if few else 6.0  # inches
     border = 0.8 + 0.085 * max(map(len, names))
     size = (side + border + (0 if few else 1), side + border)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = new_figure(size)
     norm = Normalize(0, most) if few else SymLogNorm(1, vmin=0, vmax=most)
     image = axis.imshow(mistakes, cmap="Oranges", norm=norm)
     if few:
@@ -115,7 +121,6 @@ def sample_predictions(
     >>> figure = sample_predictions(np.zeros((3, 8, 8)), np.array([0, 1, 2]), sure, rng=0)
     >>> figure.axes[0].get_title()
     'Sample predictions: 2 of 3 right, mistakes framed'
-    >>> plt.close(figure)
     """
     who = "sample_predictions"
     check_predictions(who, images, labels, probabilities)
@@ -152,7 +157,6 @@ def confident_mistakes(
     >>> figure = confident_mistakes(np.zeros((3, 8, 8)), np.array([1, 1, 1]), sure)
     >>> [text.get_text().splitlines() for text in figure.axes[0].texts]
     [['0, is 1', '90.0%'], ['0, is 1', '60.0%']]
-    >>> plt.close(figure)
     """
     who = "confident_mistakes"
     check_predictions(who, images, labels, probabilities)
@@ -161,7 +165,7 @@ def confident_mistakes(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     if len(wrong) == 0:
-        figure, axis = plt.subplots(figsize=(4.6, 1.2), layout="constrained")
+        figure, axis = new_figure((4.6, 1.2))
         n = len(images)
         axis.text(0.5, 0.5, f"No mistakes: {n:,} of {n:,} right", ha="center", va="center")
         axis.set_axis_off()
@@ -193,7 +197,7 @@ def _gallery(
     height = width * images.shape[1] / images.shape[2]
     pitch = height + 0.36 + 0.16 * max(caption.count("\n") for caption in captions)
     size = (max(4.6, columns * cell + 0.2), rows * pitch + 0.5)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = new_figure(size)
     low, high = _white_and_black(images)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         is_right = right is not None and right[index]

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import figure as matplotlib_figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tinynet.errors import InputError, ShapeError
 from tinynet.parameter import Array
@@ -22,17 +22,28 @@ _KINDS = {"i": "iu", "f": "f", "n": "iubf"}
 _KIND_NAMES = {"i": "an integer", "f": "a float", "n": "a number"}
 
 
+class Figure(matplotlib_figure.Figure):
+    """A figure that pyplot does not know: a notebook draws it once, and nothing has to close it."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for a notebook that has not loaded pyplot."""
+        file = BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
+def new_figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure of `size` inches (width, height) with one pair of axes."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots()
+
+
 def panels(count: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, row by row, each of `size` inches (width, height)."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure, grid = plt.subplots(
-        rows,
-        columns,
-        figsize=(size[0] * columns, size[1] * rows),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     axes: list[Axes] = list(grid.flat)
     for spare in axes[count:]:
         spare.remove()

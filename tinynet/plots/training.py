@@ -45,12 +45,10 @@ def learning_curves(history: EpochColumns) -> Figure:
         InputError: no epoch, no finite value, or columns of different lengths.
 
     >>> from types import SimpleNamespace
-    >>> import matplotlib.pyplot as plt
     >>> history = SimpleNamespace(epochs={"loss": [0.9, 0.5], "validation_accuracy": [0.7, 0.8]})
     >>> figure = learning_curves(history)
     >>> [axes.get_title() for axes in figure.axes]
     ['Loss', 'Accuracy (%)']
-    >>> plt.close(figure)
     """
     columns, epochs = _finite_columns(history)
     # The keys of a dict are unique and keep their order.

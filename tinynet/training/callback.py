@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from tinynet.errors import InputError
+from tinynet.keywords import NamedKeywords
 from tinynet.saving.state import State, check_keys
+from tinynet.signature import constructor_call
 
 if TYPE_CHECKING:
     from tinynet.training.trainer import Trainer
 
 
-class Callback:
+class Callback(NamedKeywords):
     """Hooks that do nothing: override the ones you need.
 
         class PrintLoss(Callback):
@@ -60,6 +62,9 @@ class Callback:
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state that `state_dict` returned; a Trainer has checked it before."""
         self.check_state_dict(state)
+
+    def __repr__(self) -> str:
+        return constructor_call(self) or f"{type(self).__name__}(...)"
 
 
 @final

@@ -1,14 +1,22 @@
-"""Checks of the arguments of a Trainer and of `fit`, before anything is changed."""
+"""Checks of the arguments of a Trainer and of `fit`, before anything is changed.
+
+`split_validation` also draws the validation data that `fit` was asked to keep out.
+"""
 
 from copy import deepcopy
 from typing import Any
+
+import numpy as np
 
 from tinynet.datasets.batches import Batches
 from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.metrics.metric import Metrics
 from tinynet.mode import in_mode, inference
-from tinynet.optimizers.optimizer import Optimizer
+from tinynet.optimizers.optimizer import Optimizer, check_complete
+from tinynet.parameter import Array
+from tinynet.training.progress import Progress
+from tinynet.validation import finite_number
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any) -> None:
@@ -24,6 +32,35 @@ def check_parts(model: Any, loss: Any, optimizer: Any) -> None:
             "Trainer expects an optimizer of the parameters of the model, got one with others: "
             f"write {type(optimizer).__name__}(model.parameters(), ...) for the same model object"
         )
+
+
+def split_validation(
+    x: Array, y: Array, share: float, validation: Any, seed: int
+) -> tuple[Array, Array, Any]:
+    """Returns x, y and validation, for a share above 0 with rows drawn out of x and y.
+
+    Which rows depends on the seed and the number of samples alone, so that every `fit` of a run
+    keeps out the same; drawn, because a file may be sorted by label.
+    """
+    share = finite_number("fit", "validation_split", share, at_least=0, below=1)
+    if not share:
+        return x, y, validation
+    if validation is not None:
+        raise InputError(
+            f"fit expects validation= or validation_split=, got both, a share of {share:g} as well"
+        )
+    data = Batches(x, y)  # checks that they are arrays of one length
+    total = len(data.x)
+    count = round(share * total)
+    if not 0 < count < total:
+        raise InputError(
+            f"fit expects validation_split to leave samples for both parts, got {share:g} of "
+            f"{total}"
+        )
+    # The last number makes these other random numbers than those of the order and of transforms.
+    rows = np.random.default_rng((seed, 0, 0, 1)).permutation(total)
+    held_out, rest = np.sort(rows[:count]), np.sort(rows[count:])
+    return data.x[rest], data.y[rest], (data.x[held_out], data.y[held_out])
 
 
 def check_validation(model: Layer, loss: Layer, metrics: Metrics, validation: Any) -> None:
@@ -60,3 +97,21 @@ def check_single_sample(model: Layer, batches: Batches, part: int, epoch: int) -
             f"{len(batches.x)}, in batches of {batches.batch_size} and parts of at most {part}): "
             f"{error}; take another batch size, last_batch='drop' or last_batch='join'"
         ) from error
+
+
+def note_interrupt(
+    error: BaseException, optimizer: Optimizer, progress: Progress, epochs: int
+) -> None:
+    """Adds to a KeyboardInterrupt where it ended `fit`, and how to continue.
+
+    A note, and nothing printed: Python and notebooks show it below the traceback, and whoever
+    catches the interrupt has no line too many.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return
+    try:
+        check_complete(optimizer)
+    except InputError as incomplete:
+        error.add_note(str(incomplete))
+    else:
+        error.add_note(progress.where_interrupted(epochs))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynet.errors import InputError
+from tinynet.html import html_table
 from tinynet.saving.state import State, check_array, check_keys
 from tinynet.validation import one_of
 
@@ -107,6 +108,15 @@ class History:
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.last.items())
         size = f"{_rows(self.epochs)} epochs, {_rows(self.steps)} steps"
         return f"History({size}{f': {metrics}' if metrics else ''})"
+
+    def _repr_html_(self) -> str:
+        """The epochs as a table, for notebooks; `to_frame` has all digits and the steps."""
+        rows = [
+            [f"{epoch}", *("" if math.isnan(value) else f"{value:.5g}" for value in values)]
+            for epoch, values in enumerate(zip(*self.epochs.values(), strict=True), 1)
+        ]
+        caption = f"{_rows(self.epochs)} epochs, {_rows(self.steps)} steps"
+        return html_table(caption, ["epoch", *self.epochs], rows)
 
 
 def _add_row(columns: Columns, row: Mapping[str, float]) -> None:

@@ -10,6 +10,8 @@ from tinynet.losses.loss import LossSum
 from tinynet.saving.state import State, check_keys
 from tinynet.validation import finite_number, whole_number
 
+_NEW_EPOCH: dict[str, float | None] = {"batch": 0, "loss_sum": 0.0, "divisor": None}
+
 
 @final
 @dataclass
@@ -32,13 +34,42 @@ class Progress:
             raise InputError(
                 f"fit expects to continue within epoch {self.epoch + 1}, with {self.size} samples, "
                 f"batch_size={self.batch_size} and {self.batches} batches, got {size} samples, "
-                f"batch_size={batch_size} and {count} batches"
+                f"batch_size={batch_size} and {count} batches; restart_epoch=True starts this "
+                "epoch again from the present weights, and a new Trainer around the same model "
+                "starts a new run"
             )
 
-    def begin(self, batches: Batches) -> None:
-        """Starts an epoch, or continues the current one; raises as `check`."""
-        self.check(batches)
-        self._set(size=len(batches.x), batch_size=batches.batch_size, batches=len(batches))
+    def begin(self, batches: Batches, *, restart: bool = False) -> None:
+        """Starts an epoch, continues the current one and raises as `check`, or restarts it."""
+        if not restart:
+            self.check(batches)
+        sizes = {"size": len(batches.x), "batch_size": batches.batch_size, "batches": len(batches)}
+        self._set(**sizes, **(_NEW_EPOCH if restart else {}))
+
+    def where_interrupted(self, epochs: int) -> str:
+        """Where Ctrl-C ended `fit`, and how it continues."""
+        if self.epoch >= epochs:
+            return f"fit was interrupted after its last epoch, {self.epoch}"
+        continues = "call it again with the same arguments to continue there"
+        if not self.batch:
+            where = f"before epoch {self.epoch + 1} of {epochs}, after step {self.step}"
+            return f"fit was interrupted {where}; {continues}"
+        return (
+            f"fit was interrupted in epoch {self.epoch + 1} of {epochs}, after {self.batch} of "
+            f"{self.batches} steps of this epoch, {self.step} in all; {continues}, or with "
+            "restart_epoch=True to start this epoch again"
+        )
+
+    def nothing_trained(self, epochs: int) -> str:
+        """Why a `fit` took no step."""
+        if self.epoch < epochs:
+            return "fit trained nothing: a callback stopped it before the first step"
+        more = epochs or 1
+        return (
+            f"fit trained nothing: epochs={epochs} is the total, and {self.epoch} "
+            f"{'is' if self.epoch == 1 else 'are'} done; epochs={self.epoch + more} trains "
+            f"{more} more"
+        )
 
     def check_finite(self, loss: float) -> None:
         """Raises DivergenceError if the loss is infinite or NaN."""
@@ -64,7 +95,7 @@ class Progress:
 
     def finish_epoch(self) -> None:
         """Counts an epoch."""
-        self._set(epoch=self.epoch + 1, batch=0, loss_sum=0.0, divisor=None)
+        self._set(epoch=self.epoch + 1, **_NEW_EPOCH)
 
     def _set(self, **counts: float | None) -> None:
         vars(self).update(counts)  # all of them at once, whenever an interrupt comes

@@ -8,6 +8,7 @@ next `fit` continues with the same bits.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -19,6 +20,7 @@ import numpy as np
 
 from tinynet.datasets.batches import Batches, Transform
 from tinynet.errors import InputError
+from tinynet.keywords import NamedKeywords, named_keywords
 from tinynet.layer import Layer
 from tinynet.losses.loss import LossSum, batch_loss
 from tinynet.metrics.metric import Metric, Metrics
@@ -26,6 +28,7 @@ from tinynet.mode import in_mode, inference
 from tinynet.optimizers.optimizer import Optimizer, check_complete
 from tinynet.optimizers.schedules import Schedule
 from tinynet.parameter import Array
+from tinynet.precision import input_cast
 from tinynet.saving.state import (
     State,
     check_generators,
@@ -33,16 +36,16 @@ from tinynet.saving.state import (
     generator_states,
     load_generators,
 )
+from tinynet.training import checks
 from tinynet.training.callback import Callback, Callbacks
-from tinynet.training.checks import check_parts, check_single_sample, check_validation
 from tinynet.training.history import History
 from tinynet.training.progress import Progress
 from tinynet.training.step import DelayedInterrupts, Snapshot, accumulate_gradients, counts_of
-from tinynet.validation import check_array, whole_number
+from tinynet.validation import check_array, one_of, whole_number
 
 
 @final
-class Trainer:
+class Trainer(NamedKeywords):
     """Trains a model to minimize a loss; stopped and resumed, it ends with the same bits.
 
     `metrics` are measured on the training batches, before each step, and on validation data. The
@@ -73,7 +76,7 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         seed: int = 0,
     ) -> None:
-        check_parts(model, loss, optimizer)
+        checks.check_parts(model, loss, optimizer)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -105,6 +108,11 @@ class Trainer:
         return self._progress.batches
 
     @property
+    def step_of_epoch(self) -> int:
+        """The number of steps done in the current epoch."""
+        return self._progress.batch
+
+    @property
     def higher_is_better(self) -> dict[str, bool | None]:
         """Whether higher is better, for each of `metric_names`; None where nobody declared it."""
         known = {"loss": False, "learning_rate": None, **self.metrics.higher_is_better()}
@@ -117,6 +125,7 @@ class Trainer:
         last = self.history.last
         return {name: last.get(name, math.nan) for name in self.metric_names}
 
+    @named_keywords
     def fit(
         self,
         x: Array,
@@ -125,22 +134,29 @@ class Trainer:
         epochs: int,
         batch_size: int = 64,
         validation: tuple[Array, Array] | None = None,
+        validation_split: float = 0.0,
         callbacks: Sequence[Callback] = (),
         transform: Transform | None = None,
         micro_batch_size: int | None = None,
         last_batch: str = "keep",
+        restart_epoch: bool = False,
     ) -> History:
         """Trains until `epochs` are done in total, earlier ones included; returns the history.
 
         x: (N, ...) and y: (N, ...), also memory-mapped; for them, `transform` and `last_batch` see
         `Batches`. A batch larger than `micro_batch_size` is processed in parts with less memory,
-        for the same step, see `accumulate_gradients`. After an interrupt or an error the next fit
-        continues as if nothing had been, given the same callbacks.
+        for the same step, see `accumulate_gradients`. `validation_split` draws a share of x and y
+        by the seed, and validates with it. A fit that has nothing left to train says so on stderr.
+
+        After an interrupt or an error the next fit continues as if nothing had been, given the same
+        callbacks. With `restart_epoch` it starts the current epoch again, from the present weights,
+        also with other data or batches; the steps that were done stay counted.
 
         Raises:
             InputError: arguments that do not fit together, before anything is changed.
             DivergenceError: the loss became infinite or NaN.
         """
+        x, y, validation = checks.split_validation(x, y, validation_split, validation, self.seed)
         batches = Batches(
             x, y, batch_size, seed=self.seed, transform=transform, last_batch=last_batch
         )
@@ -151,31 +167,42 @@ class Trainer:
         part = whole_number("fit", "micro_batch_size", part)
         epochs = whole_number("fit", "epochs", epochs, at_least=0)
         # In a context of its own, so that no interrupt can leave a mode behind.
-        copy_context().run(self._fit, batches, part, epochs, validation, Callbacks(callbacks))
+        arguments = batches, part, epochs, validation, Callbacks(callbacks), restart_epoch
+        copy_context().run(self._fit, *arguments)
         return self.history
 
     def _fit(
-        self, batches: Batches, part: int, epochs: int, validation: Any, callbacks: Callbacks
+        self,
+        batches: Batches,
+        part: int,
+        epochs: int,
+        validation: Any,
+        callbacks: Callbacks,
+        restart: bool,
     ) -> None:
         check_complete(self.optimizer)
-        check_validation(self.model, self.loss, self.metrics, validation)
+        checks.check_validation(self.model, self.loss, self.metrics, validation)
         callbacks.check_state_dict(self._restored_callbacks)
-        self._progress.check(batches)
-        snapshot = Snapshot((self.model, self.loss), self.metrics)
+        if not one_of("fit", "restart_epoch", restart, (True, False)):
+            self._progress.check(batches)
+        done, snapshot = (self.epoch, self.step), Snapshot((self.model, self.loss), self.metrics)
+        cast = input_cast(self.model.state_dict())
         with np.errstate(over="ignore", invalid="ignore"):  # DivergenceError tells it
-            check_single_sample(self.model, batches, part, self.epoch)
+            checks.check_single_sample(self.model, batches, part, self.epoch)
             self.epochs = epochs
-            with self._fitting(batches, validation is not None, callbacks):
+            with self._fitting(batches, validation is not None, callbacks, restart):
                 while self.epoch < self.epochs and not self.stopping:
                     callbacks.call("on_epoch_start", self)
                     for x, y in batches.epoch(self.epoch, start=self._progress.batch):
-                        self._train_step(x, y, part, snapshot)
+                        self._train_step(cast(x), y, part, snapshot)
                         callbacks.step_end(self)
                         if self.stopping:
                             break
                     if self._progress.batch == self.steps_per_epoch:
                         self._end_epoch(validation, callbacks)
                 callbacks.call("on_fit_end", self)
+        if (self.epoch, self.step) == done and (self.epoch or epochs):
+            print(self._progress.nothing_trained(epochs), file=sys.stderr)
 
     def stop(self) -> None:
         """Ends the running fit after this step or epoch; for callbacks."""
@@ -191,9 +218,10 @@ class Trainer:
         """
         batches = Batches(x, y, batch_size, shuffle=False)
         metrics, loss = Metrics(self.metrics.metrics), LossSum()
+        cast = input_cast(self.model.state_dict())
         with inference():
             for x_batch, y_batch in batches.epoch(0):
-                prediction = self.model(x_batch)
+                prediction = self.model(cast(x_batch))
                 loss.add(batch_loss(self.loss, prediction, y_batch).sum)
                 metrics.update(prediction, y_batch)
         return {"loss": loss.mean, **metrics.results()}
@@ -272,7 +300,9 @@ class Trainer:
         }
 
     @contextmanager
-    def _fitting(self, batches: Batches, validated: bool, callbacks: Callbacks) -> Iterator[None]:
+    def _fitting(
+        self, batches: Batches, validated: bool, callbacks: Callbacks, restart: bool
+    ) -> Iterator[None]:
         """Inside the block, training mode and running callbacks."""
         names = ("loss", *self.metrics.scalars())
         validation_names = [f"validation_{name}" for name in names if validated]
@@ -285,7 +315,8 @@ class Trainer:
         self.metric_names = names
         if isinstance(self.optimizer.learning_rate, Schedule):
             self.optimizer.learning_rate.check_metrics(self.higher_is_better)
-        self._progress.begin(batches)
+        before = self._progress.state_dict()
+        self._progress.begin(batches, restart=restart)
         callbacks.load_state_dict(self._restored_callbacks)
         self._callbacks, self.stopping, started = callbacks, False, False
         self._interrupts.start()
@@ -293,11 +324,16 @@ class Trainer:
             with in_mode(training=True):
                 callbacks.call("on_fit_start", self)
                 self._restored_callbacks, started = {}, True  # the callbacks have loaded them
+                if not self._progress.batch:
+                    self.metrics.reset()  # an epoch that is started again has counts
                 yield
-        except BaseException:
+        except BaseException as error:
             if started:
+                checks.note_interrupt(error, self.optimizer, self._progress, self.epochs)
                 callbacks.call("on_exception", self)
                 self._restored_callbacks = callbacks.state_dict()
+            else:
+                self._progress.load_state_dict(before)
             raise
         finally:
             self._interrupts.stop()
