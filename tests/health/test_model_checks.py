@@ -72,7 +72,7 @@ class TestSchedule:
             lambda step: 0.1 * min(step / 50, 1),
             lambda step: 0.1 * (step > 8),
         ],
-        ids=repr,
+        ids=lambda rate: repr(rate).partition(" at 0x")[0],
     )
     def test_rates_that_rise_from_0_or_fall_over_an_epoch_are_not_accused(self, rate: Any) -> None:
         assert names(schedule, trainer_of(table_net(), rate), batch_size=8) == []
