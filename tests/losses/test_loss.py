@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinynet import (
@@ -127,6 +127,10 @@ partitions = st.lists(st.integers(1, N - 1), max_size=N - 1, unique=True).map(
 )
 
 
+# Of each of the many cases; other profiles draw more.
+few_examples = settings(max_examples=max(8, settings().max_examples // 4))
+
+
 def model_for(name: str, seed: int) -> Sequential:
     layers: list[Layer] = [Dense(4, C, rng=seed)]
     return Sequential(layers + [LogSoftmax()] * name.startswith("KL")).astype(np.float64)
@@ -138,6 +142,7 @@ def data_for(name: str, seed: int) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@few_examples
 @given(partition=partitions, seed=st.integers(0, 99))
 def test_the_losses_of_any_batches_combine_to_the_loss_of_all_samples(
     name: str, partition: list[tuple[int, int]], seed: int
@@ -150,6 +155,7 @@ def test_the_losses_of_any_batches_combine_to_the_loss_of_all_samples(
 
 
 @pytest.mark.parametrize("name", CASES)
+@few_examples
 @given(size=st.integers(1, N), seed=st.integers(0, 99))
 def test_accumulated_gradients_are_those_of_the_whole_batch_for_every_loss(
     name: str, size: int, seed: int

@@ -152,9 +152,9 @@ def _former_handler_of_interrupts() -> Iterator[None]:
 # The lines of the first take decisions; in a layer any line is as good as another.
 DECISIONS = ("training/", "callbacks/", "monitor", "metrics/", "optimizers/", "datasets/")
 PARTS = {
-    "where decisions are taken": (DECISIONS, False, 60),
+    "where decisions are taken": (DECISIONS, False, 40),
     "anywhere": (("",), False, 40),
-    "with checkpoints": ((*DECISIONS, "saving/checkpoint", "saving/state"), True, 8),
+    "with checkpoints": ((*DECISIONS, "saving/checkpoint", "saving/state"), True, 5),
 }
 
 
@@ -182,7 +182,7 @@ def test_a_fit_after_an_interrupt_at_any_line_ends_with_the_same_bits_or_refuses
 def test_a_fit_after_an_interrupt_at_many_more_lines_ends_with_the_same_bits_or_refuses(
     part: str, whole: tuple[str, bytes], tmp_path: Path
 ) -> None:
-    found = outcomes(part, 20 * PARTS[part][-1], tmp_path, whole)
+    found = outcomes(part, 30 * PARTS[part][-1], tmp_path, whole)
     print(found)
     assert found.keys() <= {"the same bits", "refused with a sentence", "the run had ended"}
 
