@@ -37,6 +37,9 @@ from tinynet.optimizers.optimizer import Optimizer, Slots
 from tinynet.optimizers.schedules import OnPlateau
 from tinynet.training.step import DelayedInterrupts
 
+# Where the interrupt comes as a `with` is left, the garbage collector closes the file.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 PACKAGE = str(Path(tinynet.__file__).parent)
 RNG = np.random.default_rng(0)
 Y = np.tile([0, 1], 6)
