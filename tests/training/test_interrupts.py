@@ -352,6 +352,20 @@ def test_early_stopping_leaves_the_weights_alone_if_no_epoch_was_ended() -> None
     assert digest(trainer) == digest(once)
 
 
+def test_an_error_after_the_best_weights_are_back_leaves_them() -> None:
+    class Raises(Callback):
+        def on_fit_end(self, trainer: Trainer) -> None:
+            raise ZeroDivisionError(trainer.epoch)
+
+    trainer, once = small_trainer(), small_trainer()
+    with pytest.raises(ZeroDivisionError):
+        train(trainer, [EarlyStopping(patience=2), Raises()])
+    train(once, [EarlyStopping(patience=2)])
+    assert digest(trainer) == digest(once)
+    train(trainer, [EarlyStopping(patience=2)])  # it is told that the run had ended
+    assert digest(trainer) == digest(once)
+
+
 def test_an_interrupted_run_with_early_stopping_can_be_saved_and_restored(
     whole: tuple[str, bytes], tmp_path: Path
 ) -> None:
