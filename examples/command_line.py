@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tinynet import CheckpointError, DivergenceError, InputError
-from tinynet.datasets import DatasetError
+from tinynet.datasets import DatasetError, Digits, load_mnist
 
 try:
     import matplotlib
@@ -58,8 +58,8 @@ class ExampleParser(argparse.ArgumentParser):
         add("--output", type=Path, default=Path("output"), help="folder (default output)")
 
     def add_mnist(self) -> None:
-        """Adds the option for the location of the digits, which `load_mnist` reads."""
-        text = "folder of IDX files, or a Kaggle train.csv (default: shipped)"
+        """Adds the option for the location of the digits, which `load_digits` reads."""
+        text = "folder of IDX files, or a CSV file of digits (default: shipped)"
         self.add_argument("--data", type=Path, help=text)
 
     def parse(self, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -73,6 +73,14 @@ class ExampleParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Stops with the message alone, in one line."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def load_digits(source: Path | None) -> tuple[Digits, Digits]:
+    """The digits of `--data`; prints what reading has changed, such as rows that were shuffled."""
+    train, test = load_mnist(source)
+    if train.note:
+        print(train.note)
+    return train, test
 
 
 def whole(text: str, at_least: int = 1) -> int:

@@ -27,7 +27,7 @@ from tinynet import (
     Trainer,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import Digits, load_mnist
+from tinynet.datasets import Digits
 from tinynet.optimizers.schedules import OneCycle
 
 SHOWN = 12  # digits in the picture of reconstructions
@@ -143,7 +143,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    train, test = load_mnist(options.data)
+    train, test = command_line.load_digits(options.data)
     rng = np.random.default_rng(options.seed)
     encoder, decoder = build_encoder(options.hidden, rng), build_decoder(options.hidden, rng)
     network = encoder + decoder  # the same layers in one chain

@@ -33,7 +33,7 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import Digits, load_mnist
+from tinynet.datasets import Digits
 from tinynet.optimizers.schedules import OneCycle
 from tinynet.plots.style import panels
 
@@ -116,7 +116,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    train, test = load_mnist(options.data)
+    train, test = command_line.load_digits(options.data)
     network = build_network(options.channels, np.random.default_rng(options.seed))
     network.summary(train.images[:1])
     with command_line.timed():

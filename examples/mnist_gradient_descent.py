@@ -27,7 +27,7 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import ProgressBar
-from tinynet.datasets import Digits, load_mnist
+from tinynet.datasets import Digits
 
 
 def build_network(hidden: int, rng: np.random.Generator) -> Sequential:
@@ -80,7 +80,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains and draws."""
     options = parse(arguments)
-    train, test = load_mnist(options.data)
+    train, test = command_line.load_digits(options.data)
     network = build_network(options.hidden, np.random.default_rng(options.seed))
     network.summary(train.images[:1])
     with command_line.timed():

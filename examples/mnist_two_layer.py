@@ -28,7 +28,7 @@ from tinynet import (
     softmax,
 )
 from tinynet.callbacks import Callback, Checkpoint, ProgressBar
-from tinynet.datasets import Digits, load_mnist
+from tinynet.datasets import Digits
 from tinynet.optimizers.schedules import Cosine
 
 
@@ -102,7 +102,7 @@ def parse(arguments: Sequence[str] | None) -> Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Loads, trains, predicts and draws."""
     options = parse(arguments)
-    train, test = load_mnist(options.data)
+    train, test = command_line.load_digits(options.data)
     network = build_network(options.hidden, np.random.default_rng(options.seed))
     network.summary(train.images[:1])
     with command_line.timed():

@@ -8,11 +8,11 @@ from hypothesis import Phase, settings
 # The same examples on every machine and in every run: a test is red because of the code alone.
 # Few of them, for there are some three hundred such tests; the profiles below draw more.
 settings.register_profile(
-    "default", derandomize=True, deadline=None, database=None, max_examples=25
+    "default", derandomize=True, deadline=None, database=None, max_examples=15
 )
 # New examples in every run, to look for what the fixed ones miss.
 settings.register_profile(
-    "explore", derandomize=False, deadline=None, database=None, max_examples=25
+    "explore", derandomize=False, deadline=None, database=None, max_examples=15
 )
 settings.register_profile("thorough", deadline=None, database=None, max_examples=2000)
 # The draws of `pytest -m gradients`, the same ones each time.

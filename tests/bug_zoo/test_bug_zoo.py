@@ -31,7 +31,7 @@ def caught(bug: Specimen, seed: int) -> GradientCheckError | None:
 
 
 def test_the_zoo_has_all_its_specimens() -> None:
-    assert len(ZOO) == 114
+    assert len(ZOO) == 134
 
 
 @every_bug

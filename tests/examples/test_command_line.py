@@ -12,12 +12,13 @@ from typing import Any
 import command_line
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from command_line import ExampleParser, count_steps
 from matplotlib.figure import Figure
 
 from tinynet import CheckpointError, DivergenceError, InputError
-from tinynet.datasets import DatasetError
+from tinynet.datasets import DatasetError, Digits
 
 EXAMPLES = Path(command_line.__file__).parent
 MNIST = ["mnist_autoencoder", "mnist_cnn", "mnist_gradient_descent", "mnist_two_layer"]
@@ -27,6 +28,16 @@ NAMES = [*MNIST, *TABLES, "char_transformer", "spirals"]
 
 def parser() -> ExampleParser:
     return ExampleParser("An example.", epochs=7, batch_size=5, learning_rate=0.1)
+
+
+def test_what_reading_has_changed_in_the_digits_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = np.zeros((3, 28, 28), np.uint8), np.arange(3)
+    digits = Digits(images, labels, note="the rows were shuffled")
+    monkeypatch.setattr(command_line, "load_mnist", lambda _: (digits, digits))
+    assert command_line.load_digits(Path("sorted.csv")) == (digits, digits)
+    assert capsys.readouterr().out == "the rows were shuffled\n"
 
 
 @pytest.mark.parametrize(

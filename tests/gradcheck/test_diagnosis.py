@@ -113,7 +113,7 @@ def test_a_factor_n_is_found_for_a_single_sample() -> None:
     with pytest.raises(GradientCheckError) as caught:
         check_gradients(products.BiasIsMean(), X[:1])
     assert caught.value.cause is Cause.FACTOR_N
-    assert "for 2 samples" in str(caught.value)
+    assert "for 3 samples" in str(caught.value)
 
 
 def test_a_factor_is_not_measured_at_a_batch_size_that_the_layer_refuses() -> None:
@@ -230,7 +230,7 @@ def test_a_stale_copy_of_a_parameter_is_distinguished_from_one_of_a_batch() -> N
     sentence = diagnosis(keeping.TransposeMadeOnce()).sentence
     assert sentence.endswith("a copy of a parameter is used after that has changed")
     sentence = diagnosis(keeping.FirstMaskKept()).sentence
-    assert sentence.endswith("a value from the previous batch is used again")
+    assert sentence.endswith("a value from the first batch of this size is used again")
 
 
 def test_a_gradient_accumulated_in_an_attribute_is_found() -> None:

@@ -3,11 +3,19 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from bug_zoo.right import Linear
 from bug_zoo.specimen import broken_rule
 
-from tinynet import Array, GradientCheckError, InputError, check_gradients
+from tinynet import (
+    Array,
+    GradientCheckError,
+    InputError,
+    Layer,
+    MeanSquaredError,
+    check_gradients,
+)
 from tinynet.gradcheck import Cause
 from tinynet.gradcheck.inputs import memory_layouts
 
@@ -179,3 +187,42 @@ def test_memory_layouts_have_the_same_values(shape: tuple[int, ...]) -> None:
 
 def test_a_number_has_no_other_memory_layouts() -> None:
     assert memory_layouts(np.ones(())) == {}
+
+
+@pytest.mark.parametrize("x", [[[1.0, 2.0], [3.0, 4.0]], ((1, 2.5), (3, 4)), [X[0], X[1]]])
+def test_lists_of_numbers_are_checked_as_the_arrays_made_of_them(x: Any) -> None:
+    square = (lambda x: x**2, lambda dy, x: 2 * dy * x)
+    arguments: Any = (x,)  # a tuple holds the arguments of a function
+    assert list(check_gradients(square, arguments)) == ["x"]
+    assert list(check_gradients(Square(), x)) == ["x"]
+    assert list(check_gradients(MeanSquaredError(), x, x)) == ["x"]
+
+
+class Square(Layer):
+    def forward(self, x: Array) -> Array:
+        self.save_for_backward(y := x**2, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dy, x = self.saved_for_backward(dy)
+        return np.asarray(2 * dy * x)
+
+
+def test_arguments_after_x_may_be_numbers_and_text() -> None:
+    def scaled(x: Array, scale: Array, mode: Array) -> Array:
+        return np.asarray(x * scale if mode == "times" else x)
+
+    def scaled_backward(dy: Array, x: Array, scale: Array, mode: Array) -> Any:
+        return (dy * scale, (dy * x).sum()) if mode == "times" else (dy, 0 * scale)
+
+    floats: Any = (X, 2.0, "times")
+    assert list(check_gradients((scaled, scaled_backward), floats)) == ["x", "scale"]
+    integers: Any = (X, 2, "times")
+    assert list(check_gradients((scaled, lambda dy, _, k, __: dy * k), integers)) == ["x"]
+
+
+def test_an_argument_that_is_no_array_is_refused_by_its_name() -> None:
+    cases: list[tuple[Any, str]] = [(pd.DataFrame(W), "DataFrame"), (W.astype(object), "object")]
+    for wrong, got in cases:
+        with pytest.raises(InputError, match=rf"^check_gradients expects w .*, got {got}; w\."):
+            check_gradients((affine, affine_backward), (X, wrong, B))

@@ -2,12 +2,25 @@ import importlib
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from preflight_faults import (
+    FAULTS,
+    SMALL,
+    USUAL,
+    Sizes,
+    centred,
+    features,
+    mnist,
+    nan_in,
+    net,
+    run,
+    some,
+    start,
+    zeros,
+)
 
 from tinynet import (
     SGD,
@@ -16,9 +29,10 @@ from tinynet import (
     Adam,
     AdamW,
     Array,
+    BatchNorm,
     BinaryCrossEntropy,
     Dense,
-    Dropout,
+    Embedding,
     Flatten,
     Hinge,
     Huber,
@@ -35,85 +49,21 @@ from tinynet import (
     SoftmaxCrossEntropy,
     Tanh,
     Trainer,
-    datasets,
 )
-from tinynet.gradcheck import check_gradients
 from tinynet.health import Findings, preflight
 from tinynet.optimizers.schedules import Cosine, LinearWarmUp, OneCycle
-
-Data = tuple[Trainer, Array, Array]
-Sizes = tuple[int, ...]
-USUAL = (784, 128, 10)
-SMALL = (784, 12, 10)
 
 module = importlib.import_module("tinynet.health.preflight")  # `preflight` is also its function
 
 
-# The gradient check takes most of the time: these leave it out, or that of the model but not that
-# of the loss. TestGradientFaults and TestNothingChanges run it.
-
-
-@pytest.fixture
-def _no_gradient_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "check_gradients", lambda *_, **__: None)
-
-
-@pytest.fixture
-def _no_model_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    def check_loss(layer: Layer, *inputs: Array, entries: int | None = None) -> None:
-        if entries is None:
-            check_gradients(layer, *inputs)
-
-    monkeypatch.setattr(module, "check_gradients", check_loss)
-
-
+# Fixtures of conftest.py.
 without_gradient_check = pytest.mark.usefixtures("_no_gradient_check")
+without_probes = pytest.mark.usefixtures("_no_probes")
 without_model_check = pytest.mark.usefixtures("_no_model_check")
-
-
-@cache
-def mnist() -> tuple[Array, Array]:
-    train, _ = datasets.load_mnist()
-    return train.images, train.labels
-
-
-def some(start: int, samples: int) -> tuple[Array, Array]:
-    images, labels = mnist()
-    return images[start : start + samples], labels[start : start + samples]
-
-
-def zeros(shape: Any, *_: Any) -> Array:
-    return np.zeros(shape)
-
-
-def net(
-    sizes: Sizes = USUAL,
-    seed: int = 0,
-    *,
-    activation: type[Layer] = ReLU,
-    before: tuple[Layer, ...] | None = None,
-) -> Any:
-    layers = list((Flatten(), Rescale(1 / 255)) if before is None else before)
-    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
-        layers += [Dense(inputs, outputs, rng=10 * seed + index), activation()]
-    return Sequential(layers[:-1])
-
-
-def run(
-    model: Layer,
-    optimizer: Callable[[list[Parameter]], Any] = lambda p: SGD(p, 0.1, momentum=0.9),
-    loss: Layer | None = None,
-) -> Trainer:
-    return Trainer(model, loss or SoftmaxCrossEntropy(), optimizer(model.parameters()))
 
 
 def names(findings: Findings) -> list[str]:
     return [finding.name for finding in findings]
-
-
-def centred(sizes: Sizes, seed: int) -> Any:
-    first = [Flatten(), Rescale(1 / 255, -0.1307), Dense(sizes[0], sizes[1], rng=seed), ReLU()]
-    return Sequential([*first, Dropout(0.3, rng=seed), *net(sizes[1:], seed + 1, before=())])
 
 
 # Healthy runs
@@ -213,14 +163,6 @@ class TestHealthy:
 
     def test_preflight_finds_nothing_in_training_only_the_last_layer(self) -> None:
         check_healthy(run(net(SMALL), lambda p: SGD(p[2:], 0.1)), *mnist())
-
-
-def features(seed: int, samples: int = 600) -> tuple[Array, Array]:
-    """Standardized features, and a score that depends on them."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((samples, 12)).astype(np.float32)
-    direction = rng.standard_normal(12)
-    return x, (x @ direction / np.linalg.norm(direction)).astype(np.float32)
 
 
 class Norm(Layer):
@@ -405,208 +347,10 @@ class TestFaultsOfOtherLosses:
         assert "among 2 classes has ln 2" not in str(found)
 
 
-# Faults
-
-
-class WrongBias(Layer):
-    """A dense layer with a wrong gradient of its bias."""
-
-    def __init__(self, inputs: int, outputs: int, rng: int) -> None:
-        self.dense = Dense(inputs, outputs, rng=rng)
-
-    def forward(self, x: Array) -> Array:
-        y: Array = self.dense(x)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        dx: Array = self.dense.backward(dy)
-        bias: Any = self.dense.bias
-        bias.grad = np.full_like(bias.grad, bias.grad.sum() + 1)
-        return dx
-
-
-def changed(seed: int, sizes: Sizes, change: Callable[[Any], None], **how: Any) -> Trainer:
-    model = net(sizes, seed, **how)
-    change(model)
-    return run(model)
-
-
-def start(dense: Any, weight: float | None = None, *, times: float = 1, bias: float = 0) -> None:
-    if weight is not None:
-        dense.weight.value[...] = weight
-    dense.weight.value *= times
-    dense.bias.value += bias
-
-
-def start_all(model: Any, weight: float) -> None:
-    for layer in model:
-        if isinstance(layer, Dense):
-            start(layer, weight)
-
-
-def nan_in(x: Array) -> Array:
-    x = x.astype(np.float32)
-    x[5, 7, 9] = x[6, 0, 0] = np.nan
-    return x
-
-
-def at_rate(optimizer: Callable[..., Any]) -> Callable[[int, Sizes, Array, Array], Data]:
-    return lambda s, sizes, x, y: (run(net(sizes, s), optimizer), x, y)
-
-
-def initialized(change: Callable[[Any], None], **how: Any) -> Callable[..., Data]:
-    return lambda s, sizes, x, y: (changed(s, sizes, change, **how), x, y)
-
-
-def wrong_gradient(seed: int, sizes: Sizes) -> Trainer:
-    *layers, last = net(sizes, seed)
-    return run(Sequential([*layers, WrongBias(last.in_features, last.out_features, seed)]))
-
-
-# A function of (seed, sizes, x, y), the name of the first finding, and a pattern of its text.
-FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
-    "pixels that are not scaled": (
-        lambda s, sizes, x, y: (
-            run(net(sizes, s, before=(Flatten(),))),
-            x.astype(np.float32),
-            y,
-        ),
-        "input range",
-        r"layers\.1, Dense\(784, \d+\) has values from 0 to 255 and the root mean square 8\d.*"
-        r"Rescale\(1 / 255\) in front",
-    ),
-    "bytes into a dense layer": (
-        lambda s, sizes, x, y: (run(net(sizes, s, before=(Flatten(),))), x, y),
-        "shapes",
-        r"The network does not accept the data: layer 2 of \d: Dense.* a float dtype, got uint8",
-    ),
-    "pixels scaled twice": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), (x / 255).astype(np.float32), y),
-        "input range",
-        r"values from 0 to 0\.003922.* need no Rescale",
-    ),
-    "NaN in x": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), nan_in(x), y),
-        "not finite",
-        r"x has 2 entries that are NaN or infinite, the first at \(5, 7, 9\)\.",
-    ),
-    "labels from 1": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), x, y + 1),
-        "label range",
-        r"Labels run from 1 to 10, and the network has 10 outputs\..* y - 1 as labels, 0 to 9\.",
-    ),
-    "labels from 1 and an output more": (
-        lambda s, sizes, x, y: (run(net((*sizes[:-1], 11), s)), x, y + 1),
-        "label range",
-        r"Labels run from 1 to 10, and the network has 11 outputs\..* y - 1 as labels, 0 to 9\.",
-    ),
-    "labels beyond the outputs": (
-        lambda s, sizes, x, y: (run(net((*sizes[:-1], 7), s)), x, y),
-        "label range",
-        r"from 0 to 9, and the network has 7 outputs\. Give the last layer 10 outputs",
-    ),
-    "labels below 0": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), x, y.astype(int) - 1),
-        "label range",
-        r"Labels run from -1 to 8, .*number the classes from 0",
-    ),
-    "labels that are all the same": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.full_like(y, 3)),
-        "label range",
-        r"All labels are 3\. Load the labels again\.",
-    ),
-    "rows that are all the same": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.eye(10)[np.full_like(y, 3)]),
-        "label range",
-        r"All labels are the same\.",
-    ),
-    "a start at 0": (
-        initialized(lambda model: start_all(model, 0)),
-        "same start",
-        r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\..*random weights",
-    ),
-    "a constant start": (
-        initialized(lambda model: start(model[2], 0.01)),
-        "same start",
-        r"Every entry of weight of layers\.2, Dense\(784, \d+\) is 0\.01\.",
-    ),
-    "a start that is far too large": (
-        initialized(lambda model: start(model[-1], times=100)),
-        "start loss",
-        r"starts at \d+\.?\d*, and equal probabilities for 10 classes have ln 10 = 2\.303; the "
-        r"standard deviation of the logits is \d+.*smaller weights, above all the last ones",
-    ),
-    "a rate that is far too high": (
-        at_rate(lambda p: SGD(p, 100.0)),
-        "learning rate too high",
-        r"Try \d\S*, or (lower|higher) still",
-    ),
-    "a rate that is far too high for momentum": (
-        at_rate(lambda p: SGD(p, 50.0, momentum=0.9)),
-        "learning rate too high",
-        r"Try \d\S*, or (lower|higher) still",
-    ),
-    "a rate that is far too high for Adam": (
-        at_rate(lambda p: Adam(p, 1.0)),
-        "learning rate too high",
-        r"Try \d\S*, or (lower|higher) still",
-    ),
-    "a rate that is far too low": (
-        at_rate(lambda p: SGD(p, 1e-5)),
-        "learning rate too low",
-        r"Try \d\S*, or (lower|higher) still",
-    ),
-    "a rate that is far too low for Adam": (
-        at_rate(lambda p: Adam(p, 1e-6)),
-        "learning rate too low",
-        r"Try \d\S*, or (lower|higher) still",
-    ),
-    "sigmoids that are saturated": (
-        initialized(lambda model: start(model[2], times=50), activation=Sigmoid),
-        "saturated units",
-        r"\d\d% of the outputs of layers\.3, Sigmoid\(\) are where its slope is almost 0",
-    ),
-    "tanhs that are saturated": (
-        initialized(lambda model: start(model[2], times=50), activation=Tanh),
-        "saturated units",
-        r"\d\d% of the outputs of layers\.3, Tanh\(\) are where its slope is almost 0",
-    ),
-    "units that are dead": (
-        initialized(lambda model: start(model[2], bias=-20)),
-        "dead units",
-        r"(\d+) of the \1 units of layers\.3, ReLU\(\) pass no gradient for",
-    ),
-    "labels in another order": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), x, np.random.default_rng(s).permutation(y)),
-        "unrelated labels",
-        r"fit their own labels hardly better than shuffled ones",
-    ),
-    "a layer with a wrong gradient": (
-        lambda s, sizes, x, y: (wrong_gradient(s, sizes), x, y),
-        "gradient",
-        r"WrongBias.*its layers\.\d is wrong on its own.*Run check_gradients on that layer alone",
-    ),
-    "an optimizer without the parameters that matter": (
-        lambda s, sizes, x, y: (run(net(sizes, s), lambda p: SGD(p[-1:], 0.1)), x, y),
-        "one batch",
-        r"The optimizer was given 1 of \d parameters\.",
-    ),
-    "infinite weights": (
-        initialized(lambda model: start(model[-1], np.inf)),
-        "not finite",
-        r"layers\.\d, Dense.*, forward, step 1: y has the first NaN or infinity.*its weight",
-    ),
-    "x that is always the same": (
-        lambda s, sizes, x, y: (run(net(sizes, s)), np.repeat(x[:1], len(x), axis=0), y),
-        "input range",
-        r"All samples are the same\. Load the inputs again\.",
-    ),
-}
-
-
 def check_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) -> None:
     make, name, pattern = FAULTS[fault]
-    found = preflight(*make(seed, sizes, *data))
+    trainer, x, y, *keywords = make(seed, sizes, *data)
+    found = preflight(trainer, x, y, **dict(*keywords))
     assert names(found)[:1] == [name], str(found)
     assert re.search(pattern, str(found[0])), str(found[0])
 
@@ -616,6 +360,9 @@ class TestFaults:
     @pytest.mark.parametrize("fault", [f for f in FAULTS if FAULTS[f][1] != "gradient"])
     def test_preflight_finds_each_fault_first(self, fault: str) -> None:
         check_found(fault, 0, SMALL, some(0, 600))
+
+    def test_at_least_fifty_faults_are_seeded(self) -> None:
+        assert len(FAULTS) >= 50
 
     def test_preflight_finds_features_of_different_scales(self) -> None:
         x, score = features(0)
@@ -764,6 +511,25 @@ class TestErrors:
     ) -> None:
         with pytest.raises(InputError, match=sentence):
             preflight(run(net()), x, y)
+        with pytest.raises(InputError, match=sentence):
+            preflight(run(net(SMALL)), *some(0, 9), validation=(x, y))
+
+    @pytest.mark.parametrize(
+        ("keywords", "sentence"),
+        [
+            ({"validation": [1, 2]}, r"a pair, validation=\(x, y\), got a list"),
+            ({"validation": (1, 2, 3)}, r"a pair, validation=\(x, y\), got a tuple"),
+            ({"batch_size": 0}, "batch_size to be a whole number >= 1, got 0"),
+            ({"micro_batch_size": 0}, "micro_batch_size to be a whole number >= 1, got 0"),
+            ({"last_batch": "merge"}, "last_batch to be 'keep' or 'drop' or 'join', got 'merge'"),
+        ],
+        ids=str,
+    )
+    def test_preflight_rejects_other_arguments(
+        self, keywords: dict[str, Any], sentence: str
+    ) -> None:
+        with pytest.raises(InputError, match=sentence):
+            preflight(run(net(SMALL)), *some(0, 9), **keywords)
 
 
 class TestNothingChanges:
@@ -789,7 +555,11 @@ class TestNothingChanges:
         before, noise = deepcopy(checked.state_dict()), np.random.get_state()  # noqa: NPY002
         copies = images.copy(), labels.copy()
         rate = checked.optimizer.learning_rate
+        validation = images[:40].copy(), labels[:40].copy()
         assert len(preflight(checked, images, others)) == fault
+        found = preflight(checked, images, others, validation=validation)
+        assert names(found) == ["validation leakage"]
+        np.testing.assert_equal(validation, (images[:40], labels[:40]))
         np.testing.assert_equal(checked.state_dict(), before)
         np.testing.assert_equal(np.random.get_state(), noise)  # noqa: NPY002
         np.testing.assert_equal((images, labels), copies)
@@ -836,6 +606,114 @@ class TestNothingChanges:
         np.save(tmp_path / "x.npy", images)
         mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
         check_healthy(run(net(SMALL)), mapped, labels)
+
+
+@without_gradient_check
+class TestUnusualData:
+    """Preflight has to go through data of each form that `fit` takes."""
+
+    @without_probes
+    @pytest.mark.parametrize("kind", LOSSES)
+    def test_preflight_takes_validation_data_with_any_loss(self, kind: str) -> None:
+        make, targets, outputs = LOSSES[kind]
+        x, score = features(4)
+        rate = 1e-4 if "sum" in kind else 0.05
+        trainer = run(net((12, 16, outputs), before=()), lambda p: SGD(p, rate), make())
+        y = targets((score > 0).astype(int))
+        held_out = features(5)[0][:200], targets(np.arange(200) % 2)
+        found = preflight(trainer, x, y, validation=held_out)
+        assert str(found) == "nothing found"
+
+    @without_probes
+    def test_preflight_takes_validation_data_of_sequences_and_padding(self) -> None:
+        x, y = sequences()
+        model = Sequential([Dense(6, 16, rng=0), ReLU(), Dense(16, 3, rng=1)])
+        for held_out in (x[200:], y[200:]), (x[200:201], np.full_like(y[:1], -100)):
+            found = preflight(run(model), x[:200], y[:200], validation=held_out)
+            assert str(found) == "nothing found"
+
+    def test_preflight_takes_tokens_and_sequences_of_another_length(self) -> None:
+        rng = np.random.default_rng(0)
+        x, other = rng.integers(0, 90, (300, 6)), rng.integers(0, 90, (80, 5))
+        model = Sequential([Embedding(90, 16, rng=0), Dense(16, 3, rng=0)])
+        found = preflight(run(model), x, x % 3, validation=(other, other % 3))
+        assert str(found) == "nothing found"
+        found = preflight(run(model), x, x % 3, validation=(x[:80], x[:80] % 3))
+        assert names(found) == ["validation leakage"]
+
+    def test_preflight_takes_layers_that_pass_tuples(self) -> None:
+        class Pair(Layer):
+            """y = (x, x)."""
+
+            def forward(self, x: Array) -> tuple[Array, Array]:
+                self.save_for_backward(0.0)
+                return x.copy(), x.copy()
+
+            def backward(self, dy: tuple[Array, Array]) -> Array:
+                return dy[0] + dy[1]
+
+        class Sum(Layer):
+            """y = a + b."""
+
+            def forward(self, x: tuple[Array, Array]) -> Array:
+                y: Array = x[0] + x[1]
+                self.save_for_backward(y)
+                return y
+
+            def backward(self, dy: Array) -> tuple[Array, Array]:
+                self.saved_for_backward(dy)
+                return dy.copy(), dy.copy()
+
+        class Both(Layer):
+            """A network with both of them at its end, or the pair alone."""
+
+            def __init__(self, outputs: int, whole: bool) -> None:
+                self.net, self.whole = net((12, 8, outputs), before=()), whole
+                self.pair, self.sum = Pair(), Sum()
+
+            def forward(self, x: Array) -> Any:
+                pair = self.pair(self.net(x))
+                return self.sum(pair) if self.whole else pair
+
+            def backward(self, dy: Any) -> Any:
+                return self.net.backward(self.pair.backward(self.sum.backward(dy)))
+
+        class Distance(Layer):
+            """The mean of (a + b - y)²."""
+
+            def forward(self, prediction: tuple[Array, Array], targets: Array) -> float:
+                self.save_for_backward(0.0, *prediction, targets)
+                return float(np.mean((sum(prediction) - targets) ** 2))
+
+            def backward(self) -> None:
+                raise NotImplementedError
+
+        x, score = features(0)
+        check_healthy(run(Both(2, whole=True)), x, (score > 0).astype(int))
+        trainer = run(Both(1, whole=False), loss=Distance())
+        check_healthy(trainer, x, score[:, None])
+        assert names(preflight(trainer, x, np.ones((600, 1)))) == ["constant targets"]
+
+    def test_preflight_takes_a_batch_norm_and_any_number_of_samples(self) -> None:
+        x, score = features(0)
+        y = (score > 0).astype(int)
+        layers = [Dense(12, 16, rng=0), BatchNorm(16), ReLU(), Dense(16, 2, rng=1)]
+        for samples in (100, 130, 258):
+            check_healthy(run(Sequential(layers)), x[:samples], y[:samples])
+        trainer = run(Sequential(layers))
+        assert names(preflight(trainer, x[:1], y[:1])) == ["last batch"]
+        assert names(preflight(trainer, x[:64], y[:64], micro_batch_size=21)) == ["last batch"]
+
+    def test_preflight_reports_labels_out_of_range_before_it_looks_at_validation_data(
+        self,
+    ) -> None:
+        images, labels = some(0, 300)
+        trainer = run(net(SMALL))
+        trainer.metrics.metrics = (Accuracy(),)
+        found = preflight(
+            trainer, images[:200], labels[:200] + 1, validation=(images[200:], labels[200:] + 1)
+        )
+        assert names(found) == ["label range"]
 
 
 @pytest.mark.sweep

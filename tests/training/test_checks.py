@@ -62,9 +62,10 @@ def test_a_lone_sample_for_batch_norm_is_refused_before_the_first_step(
     before = digest(trainer)
     with pytest.raises(InputError) as error:
         trainer.fit(*data(65), epochs=2, **settings)
+    numbers = ", ".join(f"{n}={settings[n]}" for n in settings if n != "last_batch")
     assert str(error.value).startswith(
-        "fit expects batches that the model can be trained on, got one of 1 sample (of 65, in "
-        f"batches of {settings['batch_size']} and parts of at most "
+        "fit expects batches that the model can be trained on, got one of 1 sample (65 samples, "
+        f"{numbers}): layer 1 of 3: "
     )
     assert "BatchNorm(4) expects more than one value per channel in training" in str(error.value)
     assert str(error.value).endswith(

@@ -20,8 +20,7 @@ class Batches(NamedKeywords):
     """Batches of (x, y), in an order that depends on (seed, epoch) alone.
 
     x: (N, ...) and y: (N, ...) have any dtype; memory-mapped arrays may be larger than memory.
-    `transform(x, y, rng)` augments a batch: it returns another x and y for it, and its rng depends
-    on (seed, epoch, batch) alone.
+    `transform(x, y, rng)` returns another x and y for a batch; its rng is that of the batch alone.
 
     With `shuffle=False` or a single batch, the batches are read-only views of x and y. A last batch
     of fewer samples is left out with `last_batch="drop"`, and part of the one before with "join".

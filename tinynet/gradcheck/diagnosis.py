@@ -16,6 +16,7 @@ import numpy as np
 from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.hypotheses import HYPOTHESES, Diagnosis, other_shape, proportional, same
 from tinynet.gradcheck.inputs import GradientCheck
+from tinynet.gradcheck.layer_under_test import Inputs
 from tinynet.gradcheck.measurements import FreshRun, GradientData
 from tinynet.gradcheck.report import Cause, Verdict
 
@@ -28,6 +29,11 @@ _BY_VERDICT: dict[StrEnum, Diagnosis] = {
     ),
     Verdict.OVERWRITTEN: Diagnosis(
         Cause.REUSED, True, "return a new array each time: the caller may still need the old one"
+    ),
+    Verdict.REFILLED: Diagnosis(
+        Cause.STALE,
+        True,
+        "a value is kept for this array, as by its id, and used again when it holds another batch",
     ),
     Verdict.LAYOUT: Diagnosis(Cause.LAYOUT, True, "as with ravel('K') or a view of the raw memory"),
     Verdict.NO_GRADIENT: Diagnosis(
@@ -55,26 +61,26 @@ def diagnose(check: GradientCheck, error: GradientCheckError) -> Diagnosis:
         some, zero = (FreshRun(check).gradient(error.parameter, seed=seed) for seed in (0, None))
         if np.isfinite(zero).all() or not np.isfinite(some).all():
             return Diagnosis(Cause.OVERFLOW, False, "it is in backward, where forward is finite")
-    if error.verdict is Verdict.WITHOUT_DX:
-        return UNKNOWN
     # Initial values hide mistakes, such as gains of 1 and shifts of 0.
     name, changed = error.parameter or "x", check.with_perturbed_parameters()
     if by_history := _by_history(check, changed, error, name):
         return by_history
+    if error.verdict is Verdict.WITHOUT_DX:
+        return UNKNOWN
     if error.verdict in (Verdict.BACKWARD_RAISES, Verdict.FORWARD_RAISES):
         fits = any(word in str(error) for word in ("matmul", "not aligned", "einsum"))
         sentence = "the shapes of a matrix product do not fit"
         return Diagnosis(Cause.TRANSPOSE, False, sentence) if fits else UNKNOWN
     if error.verdict is Verdict.OTHER_BATCH:
-        # The number of samples, or the repeated one? The given number with one repeated decides.
-        n = len(check.inputs[0])
-        repeated = replace(changed, inputs=check.take(np.maximum(np.arange(n) - 1, 0)))
-        if n > 1 and FreshRun(repeated).is_right(name):
+        # The number of samples, or their values? The given number of these samples decides.
+        n, larger = len(check.inputs[0]), check.larger_batch() or check.inputs
+        changed = replace(changed, inputs=larger)
+        fewer = replace(changed, inputs=changed.take(np.arange(n)))
+        if n > 1 and FreshRun(fewer).is_right(name):
             sentence = (
                 f"it is right for {n} samples and wrong for {n + 1}, as if {n} were a literal"
             )
             return Diagnosis(Cause.FIXED_SIZE, True, sentence)
-        changed = replace(changed, inputs=check.larger_batch())
     if by_dy := _by_dy(changed, name):
         return by_dy
     for inputs in (changed.distinct_samples(), changed.inputs):
@@ -91,28 +97,65 @@ def _by_history(
     check: GradientCheck, changed: GradientCheck, error: GradientCheckError, name: str
 ) -> Diagnosis | None:
     """If a fresh copy is right: which earlier batch, gradient or parameter makes it wrong?"""
+    before, larger = check.other_batches(), check.larger_batch()
     raised = error.verdict in (Verdict.BACKWARD_RAISES, Verdict.FORWARD_RAISES)
-    other_size = error.verdict is Verdict.OTHER_BATCH or (raised and check.has_batch_axis)
-    before = [check.inputs] if other_size else check.other_batches()
-    inputs = check.larger_batch() if other_size else check.inputs
-    check, changed = replace(check, inputs=inputs), replace(changed, inputs=inputs)
-    fresh = FreshRun(changed)
-    if not (fresh.succeeds() if raised else fresh.is_right(name)):
+    if raised:
+        batches = [check.inputs, *before, *([larger] if larger else [])]
+        runs = (FreshRun(replace(changed, inputs=inputs)).succeeds() for inputs in batches)
+        return _stale("an earlier batch") if all(runs) else None
+    if error.verdict is Verdict.OTHER_BATCH and larger:
+        before = [*before, check.inputs, *before[-1:]]
+        check, changed = replace(check, inputs=larger), replace(changed, inputs=larger)
+    without_dx = error.verdict is Verdict.WITHOUT_DX
+    fresh = FreshRun(changed, without_dx=without_dx)
+    if not fresh.is_right(name):
         return None
-    if not raised:
-        gradient = fresh.gradient(name)
-        added = FreshRun(changed, initial=7.0).gradient(name)
-        twice = FreshRun(changed, before=[inputs]).gradient(name)
-        if same(added, gradient + 7) or (np.any(gradient) and same(twice, 2 * gradient)):
-            sentence = "backward adds to the previous gradient: write grad =, not grad +="
-            return Diagnosis(Cause.ADDED, True, sentence)
-    if raised or not FreshRun(changed, before=before).is_right(name):
-        sentence = "a fresh copy is right: a value from the previous batch is used again"
-        return Diagnosis(Cause.STALE, True, sentence)
-    if not FreshRun(check, before=before, perturb=True).is_right(name):
-        sentence = "a fresh copy is right: a copy of a parameter is used after that has changed"
-        return Diagnosis(Cause.STALE, True, sentence)
+    gradient = fresh.gradient(name)
+    added = FreshRun(changed, initial=7.0, without_dx=without_dx).gradient(name)
+    twice = FreshRun(changed, before=[changed.inputs], without_dx=without_dx).gradient(name)
+    if same(added, gradient + 7) or (np.any(gradient) and same(twice, 2 * gradient)):
+        sentence = "backward adds to the previous gradient: write grad =, not grad +="
+        return Diagnosis(Cause.ADDED, True, sentence)
+    if not FreshRun(changed, before=before, without_dx=without_dx).is_right(name):
+        return _stale(_kept_batch(changed, before, name, without_dx))
+    for perturb in ("as new arrays", "in place"):
+        if not FreshRun(check, before=before, perturb=perturb).is_right(name):
+            sentence = "a fresh copy is right: a copy of a parameter is used after that has changed"
+            return Diagnosis(Cause.STALE, True, sentence)
     return None
+
+
+def _stale(batch: str) -> Diagnosis:
+    sentence = f"a fresh copy is right: a value from {batch} is used again"
+    return Diagnosis(Cause.STALE, True, sentence)
+
+
+def _kept_batch(check: GradientCheck, before: list[Inputs], name: str, without_dx: bool) -> str:
+    """Which of the batches before the check is used again, by runs after some of them."""
+
+    def wrong(*batches: Inputs) -> bool:
+        return not FreshRun(check, before=batches, without_dx=without_dx).is_right(name)
+
+    given, n = check.inputs, len(check.inputs[0])
+    like = next((batch for batch in before if len(batch[0]) == n), None)
+    unlike = next((batch for batch in before if len(batch[0]) != n), None)
+    try:
+        of_other_size = unlike is not None and wrong(unlike)
+        of_this_size = like is not None and wrong(like)
+        if of_other_size and like and not of_this_size:
+            return "a batch of another size"
+        earlier = unlike if of_other_size else like
+        # After the given batch alone even a kept value is right, unless it is a random number.
+        if earlier and of_other_size | of_this_size and not wrong(given):
+            kept_before, kept_after = wrong(earlier, given, given), wrong(given, earlier)
+            if kept_before and kept_after and len(earlier[0]) > n:
+                return "the largest batch"
+            if kept_before != kept_after:
+                size = " of this size" if unlike and not of_other_size else ""
+                return f"the {'first' if kept_before else 'previous'} batch{size}"
+    except GradientCheckError:
+        pass  # a kept value may not fit
+    return "an earlier batch"
 
 
 def _by_dy(check: GradientCheck, name: str) -> Diagnosis | None:

@@ -3,19 +3,27 @@
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.gradcheck.layer_under_test import Inputs, LayerUnderTest, generators_restored
+from tinynet.gradcheck.layer_under_test import (
+    Inputs,
+    LayerUnderTest,
+    generators_restored,
+    perturbed,
+    rms,
+)
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
 from tinynet.signature import parameter_names
-from tinynet.validation import finite_number, whole_number
+from tinynet.validation import check_array, finite_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -39,20 +47,54 @@ class GradientCheck:
         n = len(self.inputs[0])
         return tuple(a[rows] if a.ndim and len(a) == n else a.copy() for a in self.inputs)
 
-    def larger_batch(self, more: int = 1) -> Inputs:
-        """A batch with `more` samples, which repeat the first ones."""
-        n = len(self.inputs[0])
-        return self.take(np.arange(n + more) % n)
-
     def other_batches(self) -> list[Inputs]:
-        """A larger batch, and one of the same size in another order, to run before the check.
+        """Batches to run before the check: a larger one, and one of the same size.
 
-        A single sample is made 10 % smaller instead.
+        They share no value with x or with each other. Their order, signs and sizes are others, so
+        that masks and indices differ. Where the layer refuses such values, they are more like x.
         """
+        larger = [self.take(self._with_last_repeated())] if self.has_batch_axis else []
+        found = [self.other_batch(*pair) for pair in enumerate([*larger, self.inputs])]
+        return [batch for batch in found if batch]
+
+    def other_batch(self, number: int, given: Inputs) -> Inputs | None:
+        """A batch like the given one with other values, if the layer accepts one."""
+        rng = np.random.default_rng([self.seed, number])
+        x, *targets = given
+        others = ([t] for t in other_targets(targets[0], rng)) if targets else [[]]
+        candidates = ((v, *t) for t in others for v in other_values(x, rng))
+        same = self.inputs
+        return self._first_accepted(c for c in candidates if not all(map(np.array_equal, c, same)))
+
+    def larger_batch(self, more: int = 0) -> Inputs | None:
+        """A batch with more samples, other values and the given targets, if the layer accepts it.
+
+        Its values are between those of x: small where x is large, in every second sample.
+        """
+        if not self.has_batch_axis:
+            return None
+        rows, rng = self._with_last_repeated(more), np.random.default_rng([self.seed, 3])
+        x, *targets = self.take(rows)
+        return self._first_accepted((values, *targets) for values in values_between(x, rng))
+
+    def _with_last_repeated(self, more: int = 0) -> Array:
         n = len(self.inputs[0])
-        x, *targets = self.take(np.arange(1, n + 1) % n)
-        same_size = (0.9 * x if n == 1 and x.dtype.kind == "f" else x, *targets)
-        return [self.larger_batch(), same_size] if self.has_batch_axis else [same_size]
+        # At least 3 by default: two samples that are normalized are ±1, whatever they were.
+        return np.minimum(np.arange(n + more if more else max(n + 1, 3)), n - 1)
+
+    def _first_accepted(self, candidates: Iterable[Inputs]) -> Inputs | None:
+        """The first batch for which the layer gives finite results, or else a finite y."""
+        forward_only = None
+        for inputs in candidates:
+            if self._fresh.accepts(inputs, backward=True):
+                return inputs
+            if forward_only is None and self._fresh.accepts(inputs):
+                forward_only = inputs
+        return forward_only
+
+    @cached_property
+    def _fresh(self) -> LayerUnderTest:
+        return LayerUnderTest(self.layer)
 
     def distinct_samples(self) -> Inputs:
         """A batch of at least 7 samples, all different and away from every kink.
@@ -70,9 +112,7 @@ class GradientCheck:
 
     def with_more_samples(self, count: int) -> GradientCheck | None:
         """The check with `count` more samples, or None if the layer does not accept them."""
-        more = self.larger_batch(count)
-        accepts = self.has_batch_axis and LayerUnderTest(self.layer).accepts(more)
-        return replace(self, inputs=more) if accepts else None
+        return replace(self, inputs=more) if (more := self.larger_batch(count)) else None
 
     def with_perturbed_parameters(self) -> GradientCheck:
         """The check with all parameters changed by up to 1 %."""
@@ -119,7 +159,7 @@ def prepare_check(
         raise InputError("check_gradients expects an x of finite numbers, got one with nan or inf")
     inputs: Inputs = (x.astype(np.float64) if x.dtype.kind == "f" else x,)
     if targets is not None:
-        inputs += (np.array(targets),)
+        inputs += (_as_array("targets", targets),)
     if not LayerUnderTest(layer).tensors(inputs):
         raise InputError(
             f"check_gradients expects something to check, got {layer!r} without parameters and x "
@@ -138,14 +178,30 @@ def prepare_check(
 
 def _as_layer(layer: Any, x: Any) -> tuple[Layer, Array]:
     if isinstance(layer, Layer):
-        return layer, np.array(x)
+        return layer, _as_array("x", x)
     if isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer)):
-        first, *others = map(np.array, x if isinstance(x, tuple) else (x,))
-        return FunctionLayer(*layer, tuple(others)), first
+        first, *others = x if isinstance(x, tuple) else (x,)
+        names = _argument_names(layer[0], 1 + len(others))[1:]
+        arrays = (_as_array(*pair, text=True) for pair in zip(names, others, strict=True))
+        return FunctionLayer(*layer, tuple(arrays)), _as_array("x", first)
     raise InputError(
         "check_gradients expects a layer such as Dense(3, 2) or two functions "
         f"(forward, backward), got {layer!r}"
     )
+
+
+def _as_array(name: str, value: Any, *, text: bool = False) -> Array:
+    """A copy of an array, or an array of the numbers of a list; `text` is allowed, too."""
+    array = value
+    if isinstance(value, list | tuple | range | int | float | complex | np.generic):
+        with suppress(ValueError, TypeError, RuntimeError):  # `check_array` says what is wrong
+            array = np.array(value)
+    elif isinstance(value, str) and text:
+        array = np.array(value)
+    if isinstance(array, np.ndarray) and array.dtype == object:
+        array, text = value, False
+    check_array("check_gradients", name, array, numbers=not text)
+    return np.array(array)
 
 
 @final
@@ -210,6 +266,122 @@ def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
     names = parameter_names(function)
     usable = len(names) == count and not any(hasattr(FunctionLayer, name) for name in names)
     return names if usable else ["x", *(f"argument{k}" for k in range(1, count))]
+
+
+def other_values(x: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Arrays without a value of x, the most different first; only the last, its rows, shares them.
+
+    The order of x is reversed, for other masks and indices. Floats first have other sizes and the
+    other sign; later ones are between those of x, then of its signs.
+    """
+    if x.dtype.kind != "f":
+        yield from _other_integers(x)
+        return
+    smaller = rng.uniform(0.7, 0.9, x.shape)
+    filled, size = _without_zeros(x), np.abs(x)
+    # From small to large, so that some are on the other side of a limit such as 1.
+    sizes = np.geomspace((rms(x) or 1.0) / 30, 30 * max(rms(x), 1.0), x.size).reshape(x.shape)
+    yield np.where(x < 0, 1, -1) * _in_order_of(size, sizes * smaller)
+    yield -_in_order_of(x, filled * smaller)
+    if _are_probabilities(x):
+        yield _other_probabilities(x, smaller)
+    middle = (x.min() + x.max()) / 2
+    if x.min() < x.max():
+        yield middle - _in_order_of(x, (x - middle) * smaller)
+    yield _in_order_of(x, filled * smaller)
+    yield perturbed(x, rng)
+    yield np.roll(x, 1, axis=0)
+
+
+def values_between(x: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Arrays with values between those of x, in other places; x itself is the last.
+
+    Integers are values of x: others may have another meaning, as an id for padding has.
+    """
+    if x.dtype.kind == "f":
+        smaller, filled = rng.uniform(0.7, 0.9, x.shape), _without_zeros(x)
+        size = np.abs(filled)
+        middle = (size.min() + size.max()) / 2
+        if size.min() < size.max():
+            # Of every second sample the order is kept.
+            side = np.where(np.arange(len(x)) % 2, 1, -1).reshape(-1, *[1] * (x.ndim - 1))
+            yield np.sign(filled) * (middle + side * _in_order_of(size, (size - middle) * smaller))
+        yield filled * smaller
+        yield perturbed(x, rng)
+    else:
+        values, ranks = _ranked(x)
+        if len(values) > 2:
+            first, second = (ranks + 1) % len(values), (ranks + 2) % len(values)
+            yield values[np.where(first == _opposite(ranks, len(values)), second, first)]
+    yield x
+
+
+def other_targets(targets: Array, rng: np.random.Generator) -> Iterator[Array]:
+    """Arrays of other targets: probabilities remain such, and whole numbers are those in use."""
+    finite = np.isfinite(targets)
+    known = targets[finite]
+    candidates: Iterable[Array] = ()
+    if _are_probabilities(targets):
+        yield _other_probabilities(targets, rng.uniform(0.7, 0.9, targets.shape))
+    elif known.dtype.kind != "f" or (known == known.round()).all():
+        candidates = _other_integers(known)
+    else:
+        # Those between the given ones first, then those of their signs: targets often have limits.
+        *others, _, _ = other_values(known, rng)
+        low, high = known.min(), known.max()
+        outside = [(v.min() < low or v.max() > high, (v * known < 0).any()) for v in others]
+        candidates = [others[k] for k in sorted(range(len(others)), key=outside.__getitem__)]
+    for values in candidates:
+        other = targets.copy()
+        other[finite] = values
+        yield other
+    yield np.roll(targets, 1, axis=0) if targets.ndim else targets
+
+
+def _other_integers(x: Array) -> Iterator[Array]:
+    """The values of x in reversed order, then their neighbours: lower ones where there are such."""
+    values, ranks = _ranked(x)
+    if len(values) > 1:
+        yield values[_opposite(ranks, len(values))]
+    if x.dtype.kind == "f" and x.all():
+        yield -x
+    yield np.where(x > 0, x - 1, x + (x == 0)).astype(x.dtype)
+    yield np.roll(x, 1, axis=0)
+
+
+def _are_probabilities(x: Array) -> bool:
+    """Whether x has rows, along its last axis, of numbers >= 0 with sum 1."""
+    return x.ndim > 1 and bool((x >= 0).all() and np.allclose(x.sum(axis=-1), 1, 0, 1e-6))
+
+
+def _other_probabilities(x: Array, factors: Array) -> Array:
+    other = np.roll(x, 1, axis=-1)
+    weights = other * factors if x.dtype.kind == "f" else other
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True)).astype(x.dtype)
+
+
+def _ranked(x: Array) -> tuple[Array, Array]:
+    """The different values of x, sorted, and the position of each entry among them."""
+    values, ranks = np.unique(x, return_inverse=True)
+    return values, ranks.reshape(x.shape)
+
+
+def _opposite(ranks: Array, count: int) -> Array:
+    """The ranks in reversed order; the middle one becomes the next one."""
+    opposite: Array = count - 1 - ranks + (2 * ranks == count - 1)
+    return opposite
+
+
+def _in_order_of(x: Array, values: Array) -> Array:
+    """The same values, in the order of x: the smallest where x is smallest."""
+    result = np.empty(x.size)
+    result[np.argsort(x, axis=None, kind="stable")] = np.sort(values, axis=None)
+    return result.reshape(x.shape)
+
+
+def _without_zeros(x: Array) -> Array:
+    typical = rms(x) or 1.0
+    return np.where(np.abs(x) < 1e-8 * typical, 0.3 * typical, x)
 
 
 def memory_layouts(x: Array) -> dict[str, Array]:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -42,12 +43,14 @@ class Run(NamedTuple):
 class LayerUnderTest:
     """A float64 copy of a layer; each run raises GradientCheckError if it breaks a rule."""
 
+    name = cached_property[str](lambda self: repr(self._given))
+
     def __init__(self, layer: Layer) -> None:
-        self.name = repr(layer)
-        self.layer = layer.astype(np.float64)
+        self._given, self.layer = layer, layer.astype(np.float64)
         self._after = ""  # the batch before, for an error that it may explain
-        self._state: LayerState | None = None
+        self.state: LayerState | None = None
         self._global_generators: tuple[Any, ...] = ()
+        self._global_states: list[bytes] = []  # after the last run
 
     def tensors(self, inputs: Inputs) -> dict[str, Array]:
         """The tensors with a gradient: x, if it is of floats, and the parameters."""
@@ -62,35 +65,42 @@ class LayerUnderTest:
             for path, parameter in self.layer.named_parameters()
         ]
 
-    def perturb_parameters(self, inputs: Inputs, rng: np.random.Generator) -> None:
-        """Changes all parameters by up to 1 %, as a training step does; no entry stays 0.
+    def perturb_parameters(
+        self, inputs: Inputs, rng: np.random.Generator, *, in_place: bool = False
+    ) -> None:
+        """Changes all parameters by up to 1 %, into new arrays or in place, as a step does.
 
         Entries of 0 stay 0 only where forward would not be finite otherwise.
         """
-        before = [parameter.value for _, parameter in self.parameters()]
-        after = [perturbed(value, rng) if value.size else value for value in before]
-        for (_, parameter), value in zip(self.parameters(), after, strict=True):
-            parameter.value = value
+        before = [(p, p.value.copy()) for _, p in self.parameters() if p.value.size]
+        for parameter, value in before:
+            parameter.value = parameter.value if in_place else value.copy()
+            parameter.value[...] = perturbed(value, rng)
         if not self.accepts(inputs):
-            for (_, parameter), value in zip(self.parameters(), before, strict=True):
-                parameter.value = np.asarray(value * rng.uniform(0.99, 1.01, value.shape))
+            for parameter, value in before:
+                parameter.value[...] = value * rng.uniform(0.99, 1.01, value.shape)
 
-    def accepts(self, inputs: Inputs) -> bool:
-        """Whether a copy of the layer, in its present state, returns finite values for a batch."""
+    def accepts(self, inputs: Inputs, *, backward: bool = False) -> bool:
+        """Whether a copy, in its present state, gives finite values (and gradients) for a batch."""
+        layer = deepcopy(self.layer)
         try:
-            y = deepcopy(self.layer)(*(array.copy() for array in inputs))
+            y = layer(*(array.copy() for array in inputs))
+            results = [y]
+            if backward:
+                dx = layer.backward() if len(inputs) > 1 else layer.backward(np.ones_like(y))
+                results += [dx, *(parameter.grad for parameter in layer.parameters())]
+            return all(np.isfinite(result).all() for result in results if result is not None)
         except Exception:  # a user's layer may raise anything
             return False
-        return bool(np.isfinite(y).all())
 
     def save_state(self, inputs: Inputs) -> None:
         """Saves the present state, which is restored before every forward."""
-        self._state = LayerState(self.layer, inputs, self._global_generators)
+        self.state = LayerState(self.layer, inputs, self._global_generators)
 
     def forward(self, inputs: Inputs) -> Array:
         """Y from the saved state; the float of a loss as an array."""
-        if self._state is not None:
-            self._state.restore()
+        if self.state is not None:
+            self.state.restore()
         try:
             y = np.asarray(self.layer(*inputs))
         except Exception as error:
@@ -174,26 +184,25 @@ class LayerUnderTest:
 
     def _forward_twice(self, inputs: Inputs, given: dict[str, Array]) -> tuple[Array, Array]:
         """A copy of y, and y itself from a second forward that starts from the same state."""
-        if self._state is None:
+        if self.state is None:
             self.save_state(inputs)
-        before = None if self._global_generators else _states(global_generators())
+        before = self._global_states or _states(global_generators())
         y = self.forward(inputs).copy()
-        if before is not None and before != _states(global_generators()):
-            # The layer draws from them: their state belongs to the saved state from now on.
-            self._global_generators = global_generators()
-            self.save_state(inputs)
-            y = self.forward(inputs).copy()
+        if not self._global_generators:
+            self._global_states = _states(global_generators())
+            if before != self._global_states:
+                # The layer draws from them: their state belongs to the saved state from now on.
+                self._global_generators = global_generators()
+                self.save_state(inputs)
+                y = self.forward(inputs).copy()
         result = self.forward(inputs)
         self._check_unchanged("forward", given, self._copies(inputs))
         if not np.isfinite(y).all():
-            raise self.error(
-                Verdict.NOT_FINITE, f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative"
-            )
+            message = f"forward gave {y[~np.isfinite(y)][0]}, which has no derivative"
+            raise self.error(Verdict.NOT_FINITE, message)
         if not np.array_equal(y, result):
-            raise self.error(
-                Verdict.NOT_REPEATABLE,
-                "forward gave two different results for the same x and the same state",
-            )
+            message = "forward gave two different results for the same x and the same state"
+            raise self.error(Verdict.NOT_REPEATABLE, message)
         return y, result
 
     def _checked_gradients(self, inputs: Inputs, results: dict[str, Any]) -> dict[str, Array]:

@@ -34,8 +34,9 @@ MAX_ENTRIES, MAX_WORK = 4096, 20_000_000
 class FreshRun:
     """A fresh copy of the layer, run on one batch; unlike LayerUnderTest, it checks no rules.
 
-    `before` are batches that it runs first. With `perturb`, its parameters change after those.
-    `initial` is the value of all gradients before backward.
+    `before` are batches that it runs first. With `perturb`, its parameters change after those, in
+    new arrays or "in place". `initial` is the value of all gradients before backward. With
+    `without_dx`, `backward_parameters` takes the place of backward.
     """
 
     def __init__(
@@ -43,17 +44,19 @@ class FreshRun:
         check: GradientCheck,
         *,
         before: Sequence[Inputs] = (),
-        perturb: bool = False,
+        perturb: bool | str = False,
         initial: float = 0.0,
+        without_dx: bool = False,
     ) -> None:
-        self.check = check
+        self.check, self.without_dx = check, without_dx
         self.inputs = tuple(array.copy() for array in check.inputs)
         self.initial = initial
         self.tested = LayerUnderTest(check.layer)
         for inputs in before:
             self.run(tuple(array.copy() for array in inputs))
         if perturb:
-            self.tested.perturb_parameters(self.inputs, np.random.default_rng(check.seed))
+            rng, in_place = np.random.default_rng(check.seed), perturb == "in place"
+            self.tested.perturb_parameters(self.inputs, rng, in_place=in_place)
         self.tested.save_state(self.inputs)
 
     def succeeds(self) -> bool:
@@ -114,6 +117,9 @@ class FreshRun:
         """Returns dx for a copy of dy; a loss takes no dy."""
         layer = self.tested.layer
         try:
+            if self.without_dx:
+                layer.backward_parameters(dy.copy())
+                return None
             return layer.backward() if len(inputs) > 1 else layer.backward(dy.copy())
         except Exception as error:
             message = f"backward raised {error!r}"

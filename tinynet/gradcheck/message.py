@@ -267,7 +267,7 @@ def _structure(layer: Layer) -> list[Any]:
     """The inner layers with their plain attributes, and the shapes of the parameters, by path."""
     found: list[Any] = [(path, p.value.shape) for path, p in layer.named_parameters()]
     for path, inner in layer.named_layers():
-        attributes = Layer.__getstate__(inner)
+        attributes = inner.__getstate__()
         plain = {name: value for name, value in attributes.items() if isinstance(value, _SCALARS)}
         found.append((path, type(inner), plain))
     return found

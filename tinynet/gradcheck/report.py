@@ -117,6 +117,7 @@ class Verdict(StrEnum):
     OTHER_BATCH = "a gradient is wrong for another batch size"
     WITHOUT_DX = "backward_parameters differs from backward"
     LAYOUT = "the result depends on the memory layout of x"
+    REFILLED = "the result depends on what the array of x held before"
     UNINFORMATIVE = "forward is too flat or too noisy to judge"
 
 

@@ -41,33 +41,63 @@ class RuleChecker:
         self.rng = np.random.default_rng(check.seed)
         self.tested = LayerUnderTest(check.layer)
         self.inputs = tuple(array.copy() for array in check.inputs)
+        self.refilled: Inputs | None = None  # another batch, whose arrays get the given values
 
     def report(self) -> Report:
         """Checks all rules in order."""
         report = Report(self.tested.name, self.check.seed)
         tested, inputs, rules = self.tested, self.inputs, report.rules
-        # The layer may not accept a batch that the caller did not give.
-        others = [batch for batch in self.check.other_batches() if tested.accepts(batch)]
-        for batch in others:
-            tested.run(batch, self.rng)
-            tested.save_state(inputs)
-        # As after a training step: a value cached from the parameters before is stale now.
-        tested.perturb_parameters(inputs, self.rng)
+        others = self.run_other_batches()
         run = tested.run(inputs, self.rng)
         rules += ["forward is repeatable", "inputs are unchanged", "gradients are overwritten"]
         if len(inputs) == 1:
             self.check_linear(run)
             rules.append("backward is linear")
-        self.check_without_dx(run)
+        self.check_without_dx(inputs, run)
         self.check_not_overwritten(run, others)
         rules.append("returned arrays stay unchanged")
         report.tensors = self.compare(run)
-        if self.check.has_batch_axis and tested.accepts(self.check.larger_batch()):
-            self.compare_larger_batch()
+        if larger := self.check.larger_batch():
+            self.compare_larger_batch(larger, others)
             rules.append("another batch size")
-        self.check_layouts(run)
+        self.check_copies(run)
         rules.append("any memory layout of x")
+        if others:
+            rules.append("other batches before")
+        if self.refilled:
+            rules.append("an array that is filled again")
         return report
+
+    def run_other_batches(self) -> list[Inputs]:
+        """Runs other batches, between changes of all parameters: what is kept of them is stale now.
+
+        An optimizer writes into the array of a parameter, `load` and a user may assign a new one.
+        """
+        others, tested = self.check.other_batches(), self.tested
+        self.refilled = next((b for b in others if b[0].shape == self.inputs[0].shape), None)
+        for batch, in_place in zip((others * 2)[:2], (False, True), strict=False):
+            self.run_before(batch)
+            tested.save_state((*self.inputs, *(self.refilled or ())))
+            tested.perturb_parameters(self.inputs, self.rng, in_place=in_place)
+        if not others:
+            tested.perturb_parameters(self.inputs, self.rng)
+        return others
+
+    def run_before(self, batch: Inputs) -> None:
+        """Forward and backward of another batch."""
+        try:
+            run = self.tested.run(batch, self.rng)
+        except GradientCheckError:
+            # The error for the given x is easier to understand, if there is one.
+            LayerUnderTest(self.check.layer).run(self.inputs, self.rng)
+            raise
+        if self.writes_without_dx:
+            self.write_without_dx(batch, run)
+
+    @property
+    def writes_without_dx(self) -> bool:
+        """Whether the layer has a `backward_parameters` of its own."""
+        return type(self.tested.layer).backward_parameters is not Layer.backward_parameters
 
     def check_linear(self, run: Run) -> None:
         """Backward of 0 is 0, and backward is linear in dy."""
@@ -94,19 +124,11 @@ class RuleChecker:
                 self.tolerance(run, name, np.abs(first) + np.abs(second)),
             )
 
-    def check_without_dx(self, run: Run) -> None:
+    def check_without_dx(self, inputs: Inputs, run: Run) -> None:
         """`backward_parameters` writes the same gradients as `backward`."""
-        layer = self.tested.layer
-        if type(layer).backward_parameters is Layer.backward_parameters:
+        if not self.writes_without_dx:
             return
-        for _, parameter in self.tested.parameters():
-            parameter.grad = None
-        self.tested.forward(self.inputs)
-        try:
-            layer.backward_parameters(run.dy.copy())
-        except Exception as error:
-            message = f"backward_parameters raised {error!r}"
-            raise self.tested.error(Verdict.WITHOUT_DX, message) from error
+        self.write_without_dx(inputs, run)
         for name, parameter in self.tested.parameters():
             expected, gradient = run.gradients.get(name), parameter.grad
             if expected is None:
@@ -126,6 +148,17 @@ class RuleChecker:
                 self.tolerance(run, name, expected),
             )
 
+    def write_without_dx(self, inputs: Inputs, run: Run) -> None:
+        """One forward and `backward_parameters`, for the dy of a run."""
+        for _, parameter in self.tested.parameters():
+            parameter.grad = None
+        self.tested.forward(inputs)
+        try:
+            self.tested.layer.backward_parameters(run.dy.copy())
+        except Exception as error:
+            message = f"backward_parameters raised {error!r}"
+            raise self.tested.error(Verdict.WITHOUT_DX, message) from error
+
     def check_not_overwritten(self, run: Run, others: list[Inputs]) -> None:
         """Later calls, also with another batch, leave returned arrays as they are."""
         for other in others[-1:]:
@@ -135,34 +168,44 @@ class RuleChecker:
                 Verdict.OVERWRITTEN, f"{name} that was returned changed with a later call"
             )
 
-    def check_layouts(self, run: Run) -> None:
-        """The memory layout of x and dy does not change the result."""
+    def check_copies(self, run: Run) -> None:
+        """Neither the memory layout of x and dy nor earlier values of their arrays matter."""
         try:
-            self.check_layouts_at(run)
+            self.check_copies_at(run)
         except GradientCheckError as error:
-            if error.verdict is not Verdict.LAYOUT:
+            if error.verdict not in (Verdict.LAYOUT, Verdict.REFILLED):
                 raise
             # Sums in another order round differently, perhaps to the other side of a kink: at a
             # perturbed point, away from every kink, the results have to agree.
             with self.tested.perturbed_run(self.inputs, self.check.seed) as nearby:
                 if nearby is not None:
-                    self.check_layouts_at(nearby)
+                    self.check_copies_at(nearby)
 
-    def check_layouts_at(self, run: Run) -> None:
+    def check_copies_at(self, run: Run) -> None:
         """The same, at the point of one run."""
         x, *rest = self.inputs
+        if self.refilled:
+            for array, values in zip(self.refilled, self.inputs, strict=True):
+                array[...] = values
+            where = "for an x in an array that held another batch"
+            self.check_copy(run, Verdict.REFILLED, where, self.refilled, run.dy)
         for layout, copy in memory_layouts(x).items():
             dy = memory_layouts(run.dy).get(layout, run.dy)
-            other = self.tested.run((copy, *rest), self.rng, dy)
-            for name, gradient in other.gradients.items():
-                self.check_equal(
-                    Verdict.LAYOUT,
-                    f"for an x that is {layout} in memory, backward gave the gradient of {name}",
-                    name,
-                    gradient,
-                    run.gradients[name],
-                    self.tolerance(run, name, run.gradients[name]),
-                )
+            where = f"for an x that is {layout} in memory"
+            self.check_copy(run, Verdict.LAYOUT, where, (copy, *rest), dy)
+
+    def check_copy(self, run: Run, verdict: Verdict, where: str, inputs: Inputs, dy: Array) -> None:
+        """The same values give the same gradients."""
+        other = self.tested.run(inputs, self.rng, dy)
+        for name, gradient in other.gradients.items():
+            self.check_equal(
+                verdict,
+                f"{where}, backward gave the gradient of {name}",
+                name,
+                gradient,
+                run.gradients[name],
+                self.tolerance(run, name, run.gradients[name]),
+            )
 
     def tolerance(self, run: Run, name: str, gradient: Array) -> float:
         """The rounding error allowed for a gradient with terms of the size of y and dy."""
@@ -210,9 +253,11 @@ class RuleChecker:
             reports[name] = comparison.report()
         return reports
 
-    def compare_larger_batch(self) -> None:
+    def compare_larger_batch(self, inputs: Inputs, others: list[Inputs]) -> None:
         """Compares two directions of each tensor, for a batch with one more sample."""
-        inputs = self.check.larger_batch()
+        state = self.tested.state
+        for other in others[-1:]:
+            self.run_before(other)
         self.tested.save_state(inputs)
         run = self.tested.run(inputs, self.rng)
         for name in run.gradients:
@@ -225,7 +270,8 @@ class RuleChecker:
                 sentence = f"{error}, for {len(inputs[0])} samples, but right for"
                 error.args = (f"{sentence} {len(self.inputs[0])}",)
                 raise
-        self.tested.save_state(self.inputs)
+        self.check_without_dx(inputs, run)
+        self.tested.state = state
 
     def stratified_sample(self, size: int) -> list[int]:
         """Flat indices, one at random from each of SAMPLE equal parts."""

@@ -7,6 +7,7 @@ import numpy as np
 from tinynet.functional import root_mean_square
 from tinynet.health.finding import Finding
 from tinynet.layer import Layer
+from tinynet.mode import in_mode, inference
 from tinynet.parameter import Array, Parameter
 from tinynet.recording import Call, recording
 
@@ -19,11 +20,16 @@ FLAT = 0.005  # of the usual slope: reached at 6.7 by a sigmoid, at 3.3 by a tan
 
 def leaf_calls(model: Layer, x: Array) -> tuple[Array, list[Call]]:
     """Returns y in evaluation mode, and the calls of the layers without sub-layers."""
-    with recording(model) as calls, model.in_mode(training=False):
+    with recording(model) as calls, inference():
         y = model(x)
     leaves = [call for call in calls if len(call.layer.named_layers()) == 1 and call.inputs]
-    # Before a first forward an empty batch goes through to check the shapes.
-    return y, [call for call in leaves if len(call.inputs[0])]
+    # Others take or return tuples, and before a first forward an empty batch checks the shapes.
+    arrays = [call for call in leaves if _is_array(call.inputs[0]) and _is_array(call.output)]
+    return y, [call for call in arrays if len(call.inputs[0])]
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim > 0
 
 
 def weight_parameters(model: Layer) -> list[tuple[str, Parameter]]:
@@ -56,7 +62,7 @@ def stuck_units(calls: Sequence[Call]) -> list[Finding]:
 
 def _slope(layer: Layer, x: Array, *, weighted: bool = False) -> Array:
     """dy/dx entry by entry, from a dy of ones or with another weight for each entry."""
-    with layer.in_mode(training=False):
+    with in_mode(training=False):
         y = layer(x)
         dy = np.ones_like(y)
         if weighted:

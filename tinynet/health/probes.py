@@ -126,7 +126,7 @@ def relation(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
     known = isinstance(trainer.loss, SoftmaxCrossEntropy | MeanSquaredError)
     if len(x[::2]) < MIN_HELD_OUT or not known:
         return []
-    best = 0.0
+    best, last = 0.0, "join" if len(x[1::2]) % BATCH == 1 else "keep"  # BatchNorm needs 2 samples
     for own in (True, False):  # the optimizer as it is, then one that suits most networks
         run = _copy(trainer, _peak_rate(trainer.optimizer))
         if not own:
@@ -134,7 +134,7 @@ def relation(trainer: Trainer, x: Array, y: Array) -> list[Finding]:
             y = _standardized(y) if isinstance(run.loss, MeanSquaredError) else y
         with np.errstate(all="ignore"), suppress(DivergenceError):
             for epoch in range(1, EPOCHS + 1):
-                run.fit(x[1::2], y[1::2], epochs=epoch, batch_size=BATCH)
+                run.fit(x[1::2], y[1::2], epochs=epoch, batch_size=BATCH, last_batch=last)
                 best = max(best, _agreement(run.loss, run.predict(x[::2]), y[::2]))
                 if best > SIGNIFICANT:
                     return []
@@ -160,7 +160,7 @@ def _agreement(loss: Layer, prediction: Array, y: Array) -> float:
     """
     n, prediction = len(y), prediction.astype(np.float64)
     if isinstance(loss, SoftmaxCrossEntropy):
-        y, _ = loss.weighted_targets(y, prediction.shape)
+        y = loss.weighted_targets(y, prediction.shape)
         prediction = softmax(prediction)
     prediction, y = prediction.reshape(n, -1), y.reshape(n, -1)
     centred = (prediction - prediction.mean(axis=0)) @ (y - y.mean(axis=0)).T
@@ -180,8 +180,8 @@ def _least_losses(loss: Layer, prediction: Array, y: Array) -> tuple[float, floa
         return float(np.var(y, axis=0).mean()) * (y.size if loss.reduction == "sum" else 1), 0.0
     if not isinstance(loss, SoftmaxCrossEntropy):
         return math.inf, 0.0
-    targets, divisor = loss.weighted_targets(y, prediction.shape)
-    divisor = divisor if loss.reduction == "mean" else 1.0
+    targets = loss.weighted_targets(y, prediction.shape)
+    divisor = loss.divisor(prediction, y) or 1.0  # of a sum, or of no labels at all
     return _entropy(targets.sum(axis=0)) / divisor, _entropy(targets) / divisor
 
 

@@ -92,10 +92,11 @@ def check_single_sample(model: Layer, batches: Batches, part: int, epoch: int) -
         with in_mode(training=True):
             deepcopy(model)(x[:1])
     except InputError as error:
+        micro = f", micro_batch_size={part}" if part < max(sizes) else ""
         raise InputError(
-            "fit expects batches that the model can be trained on, got one of 1 sample (of "
-            f"{len(batches.x)}, in batches of {batches.batch_size} and parts of at most {part}): "
-            f"{error}; take another batch size, last_batch='drop' or last_batch='join'"
+            "fit expects batches that the model can be trained on, got one of 1 sample "
+            f"({len(batches.x)} samples, batch_size={batches.batch_size}{micro}): {error}; take "
+            "another batch size, last_batch='drop' or last_batch='join'"
         ) from error
 
 
