@@ -18,6 +18,7 @@ mpl.use("Agg")
 QUICK = ("spirals", "tabular_classifier", "tabular_regression")
 EXAMPLES: dict[str, Sequence[str]] = {
     **dict.fromkeys((*QUICK, "mnist_gradient_descent", "mnist_two_layer"), ()),
+    "text_classification": (),  # its first network is one that cannot learn the labels
     "mnist_cnn": ("--channels", "4"),
     "mnist_autoencoder": ("--hidden", "32"),
     "char_transformer": (
