@@ -102,17 +102,19 @@ class Layer(NamedKeywords, ABC):
             InputError: batch_size is below 1, or x is not what the first layer expects.
 
         >>> from tinynet import ReLU
-        >>> ReLU().predict(np.array([[-1.0], [1.0]]), batch_size=1)
-        array([[0.],
-               [1.]])
+        >>> ReLU().predict(np.array([[-1.0], [1.0]]), batch_size=1).tolist()
+        [[0.0], [1.0]]
         """
-        self.check_input(x, "N", ..., integers=True)
+        if type(x) is not np.ndarray or x.dtype.kind != "f" or not x.ndim:
+            self.check_input(x, "N", ..., integers=True)
         batch_size = whole_number("predict", "batch_size", batch_size)
-        starts = range(0, len(x) or 1, batch_size)  # one also for no samples: y has its shape
-        cast = input_cast(self.state_dict()) if x.dtype.type in WIDE_FLOATS else np.asarray
+        cast = input_cast(self.state_dict()) if x.dtype.type in WIDE_FLOATS else None
+        starts = range(0, len(x), batch_size)
         with inference():
-            parts: list[Array] = [self(cast(x[start : start + batch_size])) for start in starts]
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+            if len(starts) < 2:  # also no samples: y has its shape and dtype all the same
+                return np.asarray(self(cast(x) if cast else x))
+            parts = (x[start : start + batch_size] for start in starts)
+            return np.concatenate([self(cast(part) if cast else part) for part in parts])
 
     @final
     def output_shape(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
@@ -173,7 +175,6 @@ class Layer(NamedKeywords, ABC):
         print(summary_table(self, x_or_shape))
 
     # For forward and backward
-
     @final
     def check_input(
         self, x: Any, *shape: int | str | EllipsisType, name: str = "x", integers: bool = False
@@ -289,7 +290,6 @@ class Layer(NamedKeywords, ABC):
         return copy
 
     # State
-
     @final
     def save(self, path: str | Path) -> None:
         """Writes parameters and buffers into an .npz file, as a whole or not at all.

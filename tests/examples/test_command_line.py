@@ -23,7 +23,7 @@ from tinynet.datasets import DatasetError, Digits
 EXAMPLES = Path(command_line.__file__).parent
 MNIST = ["mnist_autoencoder", "mnist_cnn", "mnist_gradient_descent", "mnist_two_layer"]
 TABLES = ["tabular_classifier", "tabular_regression"]
-NAMES = [*MNIST, *TABLES, "char_transformer", "spirals"]
+NAMES = [*MNIST, *TABLES, "char_transformer", "spirals", "text_classification"]
 
 
 def parser() -> ExampleParser:

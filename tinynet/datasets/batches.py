@@ -89,9 +89,10 @@ class Batches(NamedKeywords):
 
     def _span(self, batch: int) -> slice:
         """The positions of the samples of a batch in the order of the epoch."""
-        stop = (batch + 1) * self.batch_size
-        joined = self.last_batch == "join" and batch == len(self) - 1
-        return slice(batch * self.batch_size, len(self.x) if joined else min(stop, len(self.x)))
+        start, stop, samples = batch * self.batch_size, (batch + 1) * self.batch_size, len(self.x)
+        if self.last_batch == "join" and batch == len(self) - 1:
+            stop = samples
+        return slice(start, min(stop, samples))
 
     def _rows(self, number: int) -> Array | None:
         if not self.shuffle or self._span(0) == slice(0, len(self.x)):

@@ -67,8 +67,10 @@ class SoftmaxCrossEntropy(Loss):
         else:
             weights = self.weighted_targets(targets, logits.shape, logits.dtype)
             losses = _times(weights, -log_p)
-        divisor = self.divisor(logits, targets)
-        divisor = 1.0 if divisor is None else divisor or math.inf  # a mean over no labels is 0
+        divisor = 1.0
+        if self.reduction == "mean":  # a mean over no labels is 0
+            counted = self.divisor(logits, targets) if weights is not None else len(log_p)
+            divisor = counted or math.inf
         loss = float(losses.sum(dtype=np.float64)) / divisor
         self.save_for_backward(loss, logits.shape, log_p, own, own_log_p, weights, divisor)
         return loss

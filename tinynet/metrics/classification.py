@@ -1,5 +1,6 @@
 """Metrics of one class among C: accuracy, the confusion matrix, precision, recall and F1."""
 
+import math
 from typing import Any, final
 
 import numpy as np
@@ -71,8 +72,8 @@ class Accuracy(ClassMetric):
     def update(self, prediction: Array, targets: Array) -> None:
         """prediction: (N, ..., C), targets: (N, ...) or rows (N, ..., C)."""
         scores, labels = self.with_labels(prediction, targets)
-        correct = predicted_classes(scores, labels) == labels
-        self.counts += np.array([np.count_nonzero(correct), len(labels)])
+        self.counts[0] += np.count_nonzero(predicted_classes(scores, labels) == labels)
+        self.counts[1] += len(labels)
 
     def results(self) -> dict[str, Any]:
         """Accuracy, from 0 to 1."""
@@ -176,8 +177,8 @@ def fraction(part: int, whole: int) -> float:
 def predicted_classes(scores: Array, labels: Array) -> Array:
     """The class (M,) of the highest of scores (M, C); with a NaN the one after the label."""
     predicted: Array = scores.argmax(axis=1)
-    nan = np.isnan(scores[np.arange(len(labels)), predicted])  # argmax takes NaN for the highest
-    if nan.any():
+    if scores.size and math.isnan(scores.max()):  # argmax takes NaN for the highest
+        nan = np.isnan(scores[np.arange(len(labels)), predicted])
         predicted[nan] = (labels[nan].astype(np.int64) + 1) % scores.shape[1]
     return predicted
 

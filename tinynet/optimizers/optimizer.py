@@ -99,7 +99,7 @@ class Optimizer(NamedKeywords, ABC):
         checked = map(self._arrays, self.names, self.parameters, self._shapes)
         values, grads = zip(*checked, strict=True)  # all of them, before the first one changes
         grads = self._clipped(grads)
-        self._updating = True
+        vars(self)["_updating"] = True
         for value, grad, slots, own in zip(values, grads, self._slots, self._rules, strict=True):
             l2, decay = own.get("l2", self.l2), own.get("weight_decay", self.weight_decay)
             direction = self.direction(grad + l2 * value if l2 else grad, slots)

@@ -99,7 +99,11 @@ class Snapshot:
 def counts_of(metric: Metric) -> State:
     """The counts of a metric to go back to; arrays that grow are replaced and not written."""
     state = metric.state_dict()
-    return state if metric.shapes_vary else {name: copy(value) for name, value in state.items()}
+    return state if metric.shapes_vary else {name: _copy(value) for name, value in state.items()}
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else copy(value)
 
 
 def _buffers(layer: Layer) -> list[Array]:
