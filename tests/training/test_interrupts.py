@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partialmethod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from resume_run import Centre, digest
 
 import tinynet
@@ -156,7 +159,7 @@ def _former_handler_of_interrupts() -> Iterator[None]:
 DECISIONS = ("training/", "callbacks/", "monitor", "metrics/", "optimizers/", "datasets/")
 PARTS = {
     "where decisions are taken": (DECISIONS, False, 40),
-    "anywhere": (("",), False, 40),
+    "anywhere": (("",), False, 20),
     "with checkpoints": ((*DECISIONS, "saving/checkpoint", "saving/state"), True, 5),
 }
 
@@ -180,12 +183,23 @@ def test_a_fit_after_an_interrupt_at_any_line_ends_with_the_same_bits_or_refuses
     assert found["the same bits"] > points / 2
 
 
+@given(share=st.floats(0, 0.99))
+def test_a_fit_after_an_interrupt_at_a_drawn_line_ends_with_the_same_bits_or_refuses(
+    whole: tuple[str, bytes], share: float
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        at = 1 + int(share * lines_of_a_run(path / "count", ("",), saving=False))
+        found = outcome(path / "run", at, ("",), False, whole)
+    assert found in {"the same bits", "refused with a sentence", "the run had ended"}
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("part", PARTS)
 def test_a_fit_after_an_interrupt_at_many_more_lines_ends_with_the_same_bits_or_refuses(
     part: str, whole: tuple[str, bytes], tmp_path: Path
 ) -> None:
-    found = outcomes(part, 30 * PARTS[part][-1], tmp_path, whole)
+    found = outcomes(part, 40 * PARTS[part][-1], tmp_path, whole)
     print(found)
     assert found.keys() <= {"the same bits", "refused with a sentence", "the run had ended"}
 
