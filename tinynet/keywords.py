@@ -125,7 +125,7 @@ class NamedKeywords:
             cls.__init__ = named_keywords(cls.__init__, cls)  # type: ignore[method-assign]
         elif cls.__init__ is object.__init__ and cls.__name__ in ORDERS:
 
-            def __init__(self: Any) -> None:  # noqa: N807
+            def __init__(self: Any) -> None:  # noqa: N807  # it becomes one
                 """Takes no arguments."""
 
             cls.__init__ = named_keywords(__init__, cls)  # type: ignore[method-assign]

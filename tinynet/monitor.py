@@ -13,8 +13,8 @@ from tinynet.validation import finite_number, one_of, whole_number
 class Monitor:
     """The best value so far of one metric of an epoch, such as `validation_loss`.
 
-    Whether higher is better is `higher_is_better`, or else what `check` was told by the metric;
-    of the losses it is known. An improvement is a change of more than `min_delta`; NaN is none.
+    Whether higher is better is `higher_is_better`, or else declared by the metric, see `check`; of
+    the losses it is known. An improvement is a change of more than `min_delta`; NaN is none.
 
     Raises:
         InputError: an argument that is none of these; later, no such metric is given, or nobody

@@ -134,7 +134,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _conversion(value: Any, variable: str) -> str:
-    """The expression that makes an array of a container, told by its methods; nothing is imported.
+    """The expression that makes an array of a container, by its methods; nothing is imported.
 
     `to_numpy` is a method of the tables of pandas, Polars, Arrow and xarray, `toarray` of the
     sparse matrices of SciPy, `detach` of the tensors of PyTorch, and `filled` of masked arrays.

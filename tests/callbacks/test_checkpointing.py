@@ -79,7 +79,7 @@ class TestWrites:
         class Count(Callback):
             count = 0
 
-            def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+            def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # as in the base class
                 self.count += 1
 
             def state_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Scores(Metric):
         self.count = np.zeros(1, np.int64)
         self.scores, self.epochs = scores, 0
 
-    def update(self, prediction: Array, targets: Array) -> None:  # noqa: ARG002
+    def update(self, prediction: Array, targets: Array) -> None:  # noqa: ARG002  # as in the base class
         self.count += 1
 
     def results(self) -> dict[str, Any]:

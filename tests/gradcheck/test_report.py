@@ -1,4 +1,4 @@
-from xml.etree import ElementTree as html  # noqa: N813
+from xml.etree import ElementTree as html  # noqa: N813  # an HTML table is read as XML
 
 from tinynet.gradcheck import Report, TensorReport
 

@@ -1,5 +1,5 @@
 from dataclasses import FrozenInstanceError
-from xml.etree import ElementTree as html  # noqa: N813
+from xml.etree import ElementTree as html  # noqa: N813  # an HTML table is read as XML
 
 import pytest
 

@@ -26,7 +26,7 @@ class Countdown(Metric):
         self.count = np.zeros(1, np.int64)
         self.value = 10.0
 
-    def update(self, prediction: Array, targets: Array) -> None:  # noqa: ARG002
+    def update(self, prediction: Array, targets: Array) -> None:  # noqa: ARG002  # as in the base class
         self.count += len(prediction)
 
     def results(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class HigherCountdown(Countdown):
 
 
 class ByName(Countdown):
-    higher_is_better = {"rmse": False}  # noqa: RUF012
+    higher_is_better = {"rmse": False}  # noqa: RUF012  # it is only read
 
 
 def fit(metric: Metric, epochs: int = 3, rate: Any = 0.1, **settings: Any) -> Trainer:

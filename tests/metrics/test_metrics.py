@@ -144,7 +144,7 @@ class TestMetrics:
 
     def test_directions_are_those_that_the_metrics_declare_for_their_single_numbers(self) -> None:
         class Both(Mean):
-            higher_is_better = {"mean": True, "mean_row": False}  # noqa: RUF012
+            higher_is_better = {"mean": True, "mean_row": False}  # noqa: RUF012  # it is only read
 
         metrics = Metrics(
             [Accuracy(), LogLoss(), ConfusionMatrix(2), Mean("my_loss"), Both("mean")]

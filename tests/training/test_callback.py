@@ -67,7 +67,7 @@ class Named(Callback):
         self.name, self.number = name, 0
         self.runs_last = last
 
-    def on_epoch_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+    def on_epoch_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # as in the base class
         self.log.append(self.name)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Named(Callback):
 
 
 class Stepping(Named):
-    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+    def on_step_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # as in the base class
         self.log.append(f"step {self.name}")
 
 

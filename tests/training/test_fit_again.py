@@ -217,7 +217,7 @@ class TestInterruptNote:
 
     def test_after_a_step_that_was_left_half_done_the_note_asks_for_a_checkpoint(self) -> None:
         class Interrupted(Optimizer):
-            def direction(self, grad: Array, slots: Slots) -> Array:  # noqa: ARG002
+            def direction(self, grad: Array, slots: Slots) -> Array:  # noqa: ARG002  # as in the base class
                 raise KeyboardInterrupt
 
         model = Dense(4, 3, rng=0)

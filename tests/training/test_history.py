@@ -2,7 +2,7 @@ import math
 import sys
 from array import array
 from typing import Any
-from xml.etree import ElementTree as html  # noqa: N813
+from xml.etree import ElementTree as html  # noqa: N813  # an HTML table is read as XML
 
 import numpy as np
 import pytest

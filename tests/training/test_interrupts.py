@@ -358,7 +358,7 @@ def test_early_stopping_gives_back_the_best_weights_after_divergence() -> None:
 
 def test_after_an_error_at_the_very_end_of_a_run_the_next_fit_has_the_best_weights() -> None:
     class FailsAtTheEnd(Callback):
-        def on_fit_end(self, trainer: Trainer) -> None:  # noqa: ARG002
+        def on_fit_end(self, trainer: Trainer) -> None:  # noqa: ARG002  # as in the base class
             raise ZeroDivisionError
 
     trainer, stopping = small_trainer(), EarlyStopping(patience=9)
@@ -390,7 +390,7 @@ def test_an_error_after_the_best_weights_are_back_leaves_them() -> None:
         train(trainer, [EarlyStopping(patience=2), Raises()])
     train(once, [EarlyStopping(patience=2)])
     assert digest(trainer) == digest(once)
-    train(trainer, [EarlyStopping(patience=2)])  # it is told that the run had ended
+    train(trainer, [EarlyStopping(patience=2)])  # which knows that the run had ended
     assert digest(trainer) == digest(once)
 
 

@@ -12,7 +12,6 @@ from tinynet.health.anomaly import detect_anomaly
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
 from tinynet.losses.margin import Hinge
 from tinynet.metrics.metric import Metrics
-from tinynet.mode import inference
 from tinynet.parameter import Array
 from tinynet.recording import Call
 from tinynet.training.trainer import Trainer
@@ -79,16 +78,3 @@ def inspect(
             loss(prediction, y)
             Metrics(trainer.metrics.metrics).update(prediction, y)
     return inspection
-
-
-def try_validation(trainer: Trainer, x: Array, y: Array) -> None:
-    """Sends validation data through copies of the model, the loss and the metrics.
-
-    Raises:
-        InputError: one of them does not accept the data.
-    """
-    model, loss = deepcopy((trainer.model, trainer.loss))
-    with inference(), np.errstate(all="ignore"):
-        prediction = model(x)
-        loss(prediction, y)
-        Metrics(trainer.metrics.metrics).update(prediction, y)

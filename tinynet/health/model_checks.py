@@ -25,7 +25,7 @@ def last_batch_of_one(inspection: Inspection, part: int | None) -> Iterator[Find
     trainer, batches = inspection.trainer, inspection.batches
     whole = max(batches.batch_size, batches.last_size)
     try:
-        check_single_sample(deepcopy(trainer.model), batches, part or whole, trainer.epoch)
+        check_single_sample(trainer.model, batches, part or whole, trainer.epoch)
     except InputError as error:
         advice = "Take another batch size, last_batch='drop' or last_batch='join' in fit."
         yield Finding("last batch", f"{error.__cause__ or error}.", advice)

@@ -6,6 +6,7 @@ whether the labels depend on the inputs.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from tinynet.datasets.batches import Batches
 from tinynet.errors import AnomalyError, InputError
 from tinynet.health.data_checks import DATA_CHECKS
 from tinynet.health.finding import Finding, Findings
-from tinynet.health.inspection import SCAN, inspect, sample_rows, try_validation
+from tinynet.health.inspection import SCAN, inspect, sample_rows
 from tinynet.health.model_checks import MODEL_CHECKS, last_batch_of_one
 from tinynet.health.output_checks import OUTPUT_CHECKS
 from tinynet.health.probes import learning_rate, relation
 from tinynet.health.validation_checks import VALIDATION_CHECKS
 from tinynet.parameter import Array
+from tinynet.training.checks import try_batch
 from tinynet.training.trainer import Trainer
 from tinynet.validation import check_array, first_index, whole_number
 
@@ -64,7 +66,9 @@ def preflight(
         if validation is not None and inspection.in_range:
             subject = "validation data"
             rows = sample_rows(len(validation[0]))
-            try_validation(trainer, validation[0][rows], validation[1][rows])
+            model, loss = deepcopy((trainer.model, trainer.loss))
+            with np.errstate(all="ignore"):
+                try_batch(model, loss, trainer.metrics, validation[0][rows], validation[1][rows])
     except InputError as error:
         evidence = f"The network does not accept the {subject}: {error}."
         return Findings([Finding("shapes", evidence, "Correct this shape or dtype.")])

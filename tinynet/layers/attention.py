@@ -119,7 +119,7 @@ class MultiHeadAttention(Masked):
         write_grad(self.in_proj_bias, db)
         return dx if context is None else (dx, dcontext)
 
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
         """The mask of x, for self-attention."""
         return padding_mask
 

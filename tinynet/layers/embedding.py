@@ -70,7 +70,7 @@ class Embedding(Masked):
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0
 
-    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002  # as in the base class
         """x: (N, ...) of integers -> y: (N, ..., D); a `padding_mask` is for the next layer."""
         self.check_input(x, "N", ..., integers=True)
         if x.dtype.kind not in "iu":

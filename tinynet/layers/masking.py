@@ -67,7 +67,7 @@ class Masking(Masked):
                 f"Masking expects mask_value to be a number, got {mask_value!r}"
             ) from None
 
-    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002
+    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002  # as in the base class
         """x: (N, T, D) -> y: (N, T, D); a `padding_mask` is for the next layer."""
         self.check_input(x, "N", "T", "D")
         mask = self._padded(x)
@@ -293,6 +293,6 @@ class GlobalPool1D(Masked):
         dx: Array = packing.unpack(dsteps)
         return dx
 
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
         """None: y has no steps."""
         return None

@@ -152,7 +152,7 @@ class Recurrent(Masked):
         another: Self = self._draw(**constructor_arguments(self))
         return another
 
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
         """The mask of x, or None with states="last", where y has no steps."""
         return padding_mask if self.states == "all" else None
 

@@ -88,7 +88,7 @@ class TransformerBlock(Masked):
         self.save_for_backward(y)
         return y
 
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
         """The mask of x."""
         return padding_mask
 

@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike
 from tinynet.errors import InputError
 from tinynet.functional import sigmoid, softplus
 from tinynet.losses.loss import Loss
-from tinynet.losses.targets import check_reduction, check_same_shape, nonnegative_weights
+from tinynet.losses.targets import (
+    check_reduction,
+    check_same_shape,
+    nonnegative_weights,
+    signs_hint,
+)
 from tinynet.parameter import Array
 from tinynet.validation import first_index
 
@@ -43,9 +48,12 @@ class BinaryCrossEntropy(Loss):
         pos_weight: ArrayLike | None = None,
         reduction: str = "mean",
     ) -> None:
-        self.weight = nonnegative_weights("BinaryCrossEntropy", "weight", weight)
-        self.pos_weight = nonnegative_weights("BinaryCrossEntropy", "pos_weight", pos_weight)
-        self.reduction = check_reduction("BinaryCrossEntropy", reduction)
+        who = "BinaryCrossEntropy"
+        self.weight = None if weight is None else nonnegative_weights(who, "weight", weight)
+        self.pos_weight = (
+            None if pos_weight is None else nonnegative_weights(who, "pos_weight", pos_weight)
+        )
+        self.reduction = check_reduction(who, reduction)
 
     def forward(self, logits: Array, targets: Array) -> float:
         """logits: (N, ...), targets: (N, ...) -> the loss."""
@@ -58,7 +66,7 @@ class BinaryCrossEntropy(Loss):
             positive *= self.weight
             negative *= self.weight
         losses = positive * softplus(-logits) + negative * softplus(logits)  # -log s(z), -log s(-z)
-        divisor = logits.size if self.reduction == "mean" else 1
+        divisor = self.divisor(logits, targets) or 1
         loss = float(losses.sum(dtype=np.float64)) / divisor
         self.save_for_backward(loss, logits, positive, negative, divisor)
         return loss
@@ -88,10 +96,9 @@ class BinaryCrossEntropy(Loss):
         if not (targets.min() >= 0 and targets.max() <= 1):
             wrong = ~((targets >= 0) & (targets <= 1))
             at = first_index(wrong)
-            signs = ((targets == 1) | (targets == -1)).all()
-            hint = "; (targets + 1) / 2 makes 0 and 1 of -1 and +1" if signs else ""
             raise InputError(
-                f"{self!r} expects targets from 0 to 1, got {targets[at]} at index {at}{hint}"
+                f"{self!r} expects targets from 0 to 1, got {targets[at]} at index {at}"
+                f"{signs_hint(targets)}"
             )
         return column
 

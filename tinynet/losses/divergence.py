@@ -47,7 +47,7 @@ class KLDivergence(Loss):
             t, log_t = np.exp(t), t
         else:
             log_t = np.log(t, where=t > 0, out=np.zeros_like(t))
-        divisor = len(prediction) if self.reduction == "mean" else 1
+        divisor = self.divisor(prediction, targets) or 1
         gap = np.subtract(log_t, prediction, where=t > 0, out=np.zeros_like(t))
         loss = float((t * gap).sum()) / divisor
         self.save_for_backward(loss, t, divisor, prediction.dtype)

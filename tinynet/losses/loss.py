@@ -15,7 +15,7 @@ class Loss(Layer):
     batches combine to that of one batch with all their samples.
     """
 
-    def divisor(self, prediction: Array, targets: Array) -> float | None:  # noqa: ARG002
+    def divisor(self, prediction: Array, targets: Array) -> float | None:  # noqa: ARG002  # as in the base class
         """What `forward` divides a sum by: the number of samples. None for a loss that is a sum."""
         return float(len(prediction))
 

@@ -54,7 +54,7 @@ class Hinge(Loss):
         check_logits(self, logits, self.weight, "N", "C")
         check_labels(self, targets, logits.shape)
         n, classes = logits.shape
-        rows, divisor = np.arange(n), classes * (n if self.reduction == "mean" else 1)
+        rows, divisor = np.arange(n), classes * (self.divisor(logits, targets) or 1)
         violation = logits - logits[rows, targets, None] + self.margin  # (N, C)
         violation[rows, targets] = 0
         np.maximum(violation, 0, out=violation)

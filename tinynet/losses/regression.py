@@ -29,7 +29,7 @@ class ElementwiseLoss(Loss):
     def forward(self, prediction: Array, targets: Array) -> float:
         """prediction: (N, ...), targets: (N, ...) -> the loss."""
         difference = prediction - check_same_shape(self, prediction, targets)
-        divisor = difference.size if self.reduction == "mean" else 1
+        divisor = self.divisor(prediction, targets) or 1
         # In float64: a mean over many entries keeps the digits of its terms.
         loss = float(self.losses(difference).sum(dtype=np.float64)) / divisor
         self.save_for_backward(loss, difference, divisor, prediction.dtype)

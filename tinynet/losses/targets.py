@@ -131,23 +131,27 @@ def as_column(prediction: Any, targets: Any) -> Any:
     return targets.reshape(prediction.shape)
 
 
+def signs_hint(targets: Array) -> str:
+    """What makes 0 and 1 of targets that are -1 and +1; an empty string for others."""
+    signs = ((targets == 1) | (targets == -1)).all()
+    return "; (targets + 1) / 2 makes 0 and 1 of -1 and +1" if signs else ""
+
+
 def check_reduction(who: str, value: Any) -> str:
     """Returns "mean" or "sum"."""
     return str(one_of(who, "reduction", value, ("mean", "sum")))
 
 
-def nonnegative_weights(who: str, name: str, value: ArrayLike | None) -> Array | None:
-    """Returns weights as an array of floats, None as None; requires finite numbers >= 0.
+def nonnegative_weights(who: str, name: str, value: ArrayLike) -> Array:
+    """Returns weights as an array of floats; requires finite numbers >= 0.
 
     >>> nonnegative_weights("BinaryCrossEntropy", "pos_weight", [2, -1])
     Traceback (most recent call last):
     tinynet.errors.InputError: BinaryCrossEntropy expects pos_weight to be finite numbers >= 0, \
 got -1.0 at index (1,)
     """
-    if value is None:
-        return None
     try:
-        array = np.array(value, dtype=np.float64)
+        array: Array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{who} expects {name} to be numbers, got {value!r:.60}") from error
     wrong = ~(np.isfinite(array) & (array >= 0))
@@ -160,11 +164,11 @@ got -1.0 at index (1,)
 
 
 def class_weight(who: str, value: ArrayLike | None) -> Array | None:
-    """As `nonnegative_weights`, one for each class."""
+    """As `nonnegative_weights`, one for each class; None as None."""
     if value is None:
         return None
     array = nonnegative_weights(who, "weight", value)
-    if array is not None and (array.ndim != 1 or not array.size):
+    if array.ndim != 1 or not array.size:
         raise InputError(
             f"{who} expects weight to have one number for each class, got the shape {array.shape}"
         )

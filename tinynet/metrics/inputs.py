@@ -5,7 +5,12 @@ from typing import final
 import numpy as np
 
 from tinynet.errors import InputError
-from tinynet.losses.targets import as_column, check_class_rows_or_labels, check_same_shape
+from tinynet.losses.targets import (
+    as_column,
+    check_class_rows_or_labels,
+    check_same_shape,
+    signs_hint,
+)
 from tinynet.metrics.metric import Metric
 from tinynet.parameter import Array
 from tinynet.validation import check_array, check_shape, first_index, index_text, whole_number
@@ -65,11 +70,9 @@ def binary_targets(metric: Metric, logits: Array, targets: Array) -> Array:
     wrong = (targets != 0) & (targets != 1)
     if wrong.any():
         index = first_index(wrong)
-        signs = ((targets == 1) | (targets == -1)).all()
-        hint = "; (targets + 1) / 2 makes 0 and 1 of -1 and +1" if signs else ""
         raise InputError(
             f"{metric!r} expects targets 0 and 1, got {targets[index]} "
-            f"at index {index_text(index)}{hint}"
+            f"at index {index_text(index)}{signs_hint(targets)}"
         )
     positive: Array = column == 1
     return positive

@@ -72,14 +72,18 @@ def check_validation(model: Layer, loss: Layer, metrics: Metrics, validation: An
         got += f" of {len(validation)}" if isinstance(validation, tuple | list) else ""
         raise InputError(f"fit expects a pair, validation=(x, y), got {got}")
     try:
-        x, y = next(Batches(*validation, shuffle=False).epoch(0))
-        with inference():
-            prediction = model(x)
-            loss(prediction, y)
-            Metrics(metrics.metrics).update(prediction, y)
+        try_batch(model, loss, metrics, *next(Batches(*validation, shuffle=False).epoch(0)))
     except InputError as error:
         error.add_location("validation data")
         raise
+
+
+def try_batch(model: Layer, loss: Layer, metrics: Metrics, x: Array, y: Array) -> None:
+    """Sends a batch through model, loss and copies of the metrics, and changes none of them."""
+    with inference():
+        prediction = model(x)
+        loss(prediction, y)
+        Metrics(metrics.metrics).update(prediction, y)
 
 
 def check_single_sample(model: Layer, batches: Batches, part: int, epoch: int) -> None:

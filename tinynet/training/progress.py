@@ -87,12 +87,10 @@ class Progress:
 
     def count(self, loss: LossSum) -> None:
         """Counts a step."""
-        divisor = loss.divisor
+        epoch = LossSum(self.loss_sum, self.divisor)
+        epoch.add(loss)
         self._set(
-            step=self.step + 1,
-            batch=self.batch + 1,
-            loss_sum=self.loss_sum + loss.total,
-            divisor=divisor if divisor is None else (self.divisor or 0.0) + divisor,
+            step=self.step + 1, batch=self.batch + 1, loss_sum=epoch.total, divisor=epoch.divisor
         )
 
     def finish_epoch(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinynet.layer import Layer
 from tinynet.losses.loss import LossSum, batch_loss
-from tinynet.metrics.metric import Metric, Metrics
+from tinynet.metrics.metric import Metrics
 from tinynet.parameter import Array
 from tinynet.saving.state import State, generator_states, load_generators
 
@@ -75,14 +75,14 @@ class Snapshot:
     def __init__(self, layers: tuple[Layer, ...], metrics: Metrics) -> None:
         self._buffers = [array for layer in layers for array in _buffers(layer)]
         self._generators = [layer.generators() for layer in layers]
-        self._metrics = metrics.metrics
-        self._saved: tuple[list[Array], list[State], list[State]] = ([], [], [])
+        self._metrics = metrics
+        self._saved: tuple[list[Array], list[State], State] = ([], [], {})
 
     def take(self) -> None:
         """Saves the present values."""
         buffers = [array.copy() for array in self._buffers]
         generators = [generator_states(found) for found in self._generators if found]
-        self._saved = buffers, generators, [counts_of(metric) for metric in self._metrics]
+        self._saved = buffers, generators, counts_of(self._metrics)
 
     def restore(self) -> None:
         """Restores the saved values."""
@@ -92,14 +92,16 @@ class Snapshot:
         found = (generators for generators in self._generators if generators)
         for present, states in zip(found, generators, strict=True):
             load_generators(present, states)
-        for metric, saved_counts in zip(self._metrics, counts, strict=True):
-            metric.load_state_dict(saved_counts)
+        self._metrics.load_state_dict(counts)
 
 
-def counts_of(metric: Metric) -> State:
-    """The counts of a metric to go back to; arrays that grow are replaced and not written."""
-    state = metric.state_dict()
-    return state if metric.shapes_vary else {name: _copy(value) for name, value in state.items()}
+def counts_of(metrics: Metrics) -> State:
+    """The state of all metrics to go back to; arrays that grow are replaced and not written."""
+    state = metrics.state_dict()
+    for name, metric in zip(state, metrics.metrics, strict=True):
+        if not metric.shapes_vary:
+            state[name] = {key: _copy(value) for key, value in state[name].items()}
+    return state
 
 
 def _copy(value: Any) -> Any:

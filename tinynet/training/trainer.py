@@ -374,7 +374,7 @@ class Trainer(NamedKeywords):
         schedule = rate if isinstance(rate, Schedule) else None
         parts: list[Any] = [self._progress, callbacks, *([] if schedule is None else [schedule])]
         before = [(part, deepcopy(part.state_dict())) for part in parts]
-        counts = [counts_of(metric) for metric in self.metrics.metrics]
+        before.append((self.metrics, counts_of(self.metrics)))
         try:
             metrics = {"loss": self._progress.loss, **self.metrics.scalars()}
             metrics["learning_rate"] = self.history.steps["learning_rate"][-1]
@@ -391,8 +391,6 @@ class Trainer(NamedKeywords):
             for part, state in before:
                 part.load_state_dict(state)
             self.history.cut(self.epoch, self.step)
-            for metric, saved in zip(self.metrics.metrics, counts, strict=True):
-                metric.load_state_dict(saved)
             raise
 
     def __repr__(self) -> str:
