@@ -94,8 +94,8 @@ def test_output_shape_leaves_the_shape_error_of_a_non_empty_array_unchanged() ->
     [
         (3, "ReLU expects an array or the shape of one, got 3"),
         ((2, -1), "ReLU expects each size of a shape to be a whole number >= 0, got -1"),
-        ((), "ReLU().output_shape expects x to have a batch axis, got none"),
-        (np.array(1.0), "ReLU().output_shape expects x to have a batch axis, got none"),
+        ((), "ReLU() expects x to have samples, got shape ()"),
+        (np.array(1.0), "ReLU() expects x to have samples, got shape ()"),
     ],
 )
 def test_output_shape_rejects_what_is_no_array_or_shape(x: Any, sentence: str) -> None:

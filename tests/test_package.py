@@ -27,8 +27,8 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 FLOORS = (
     ("errors", "html", "mode"),
     ("parameter", "validation"),
-    ("saving", "signature", "precision"),
-    ("keywords", "recording"),
+    ("saving", "signature", "samples"),
+    ("keywords", "recording", "precision"),
     ("summary",),
     ("layer",),
     ("functional", "initializers"),

@@ -128,7 +128,7 @@ def test_integers_stay_integers() -> None:
     assert used.predict(ids).shape == (20, 1, 1)
     cast = input_cast({"weight": np.ones(1, np.float32)})
     for dtype in (np.int64, np.uint8, np.bool_):
-        assert cast(np.ones(2, dtype)).dtype == dtype
+        assert np.asarray(cast(np.ones(2, dtype))).dtype == dtype
 
 
 def test_a_network_without_floats_and_one_of_two_dtypes_get_samples_as_they_are() -> None:

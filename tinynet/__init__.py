@@ -21,10 +21,20 @@ from tinynet.errors import (
 )
 from tinynet.functional import softmax
 from tinynet.layer import Layer
-from tinynet.layers.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from tinynet.layers.activation import (
+    ELU,
+    GELU,
+    Lambda,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from tinynet.layers.attention import MultiHeadAttention
 from tinynet.layers.bidirectional import Bidirectional
-from tinynet.layers.branches import Concatenate, Lambda, Parallel, Residual, Sum
+from tinynet.layers.branches import Concatenate, Heads, Parallel, Residual, Sum
 from tinynet.layers.convolution import Conv2D, ConvTranspose2D
 from tinynet.layers.dense import Dense
 from tinynet.layers.dropout import Dropout
@@ -40,7 +50,7 @@ from tinynet.layers.transformer import TransformerBlock
 from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
 from tinynet.losses.divergence import KLDivergence
-from tinynet.losses.loss import Loss
+from tinynet.losses.loss import Loss, MultiTaskLoss
 from tinynet.losses.margin import Hinge
 from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from tinynet.mode import inference
@@ -60,7 +70,7 @@ if TYPE_CHECKING:
         PrecisionRecallF1,
         TopKAccuracy,
     )
-    from tinynet.metrics.metric import Metric
+    from tinynet.metrics.metric import HeadMetric, Metric
     from tinynet.metrics.probability import BinaryLogLoss, LogLoss
     from tinynet.metrics.ranking import ROCAUC, AveragePrecision
     from tinynet.metrics.regression import R2, MeanAbsoluteErrorMetric, RootMeanSquaredError
@@ -108,6 +118,8 @@ __all__ = [
     "GlobalPool1D",
     "GradientCheckError",
     "GroupNorm",
+    "HeadMetric",
+    "Heads",
     "Hinge",
     "History",
     "Huber",
@@ -127,6 +139,7 @@ __all__ = [
     "MeanSquaredError",
     "Metric",
     "MultiHeadAttention",
+    "MultiTaskLoss",
     "Optimizer",
     "Parallel",
     "Parameter",
@@ -174,6 +187,7 @@ _LAZY = {
     "ConfusionMatrix": "tinynet.metrics.classification",
     "PrecisionRecallF1": "tinynet.metrics.classification",
     "TopKAccuracy": "tinynet.metrics.classification",
+    "HeadMetric": "tinynet.metrics.metric",
     "Metric": "tinynet.metrics.metric",
     "BinaryLogLoss": "tinynet.metrics.probability",
     "LogLoss": "tinynet.metrics.probability",

@@ -2,6 +2,7 @@
 
 `forward(x)` returns y. `backward(dy)` takes the gradient of the loss by y, writes the gradient by
 each parameter into `Parameter.grad`, and returns the gradient by x. Networks and losses are layers.
+Several inputs or outputs are one tuple of arrays, x = (x1, x2), and so are their gradients.
 
 Ownership rules, kept by every layer:
 
@@ -33,9 +34,23 @@ from tinynet.keywords import NamedKeywords
 from tinynet.mode import MODE, inference
 from tinynet.parameter import Array, Parameter
 from tinynet.precision import WIDE_FLOATS, input_cast
+from tinynet.samples import (
+    Samples,
+    check_samples,
+    concatenate,
+    example_input,
+    gradient_for,
+    gradients_for,
+    take,
+)
 from tinynet.saving.state import State, check_arrays, load_arrays
 from tinynet.signature import attributes_text, constructor_call
-from tinynet.validation import array_hint, check_array, check_shape, for_batch, whole_number
+from tinynet.validation import (
+    check_floats,
+    check_shape,
+    for_batch,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +108,7 @@ class Layer(NamedKeywords, ABC):
         return self.forward(*args, **kwargs)
 
     @final
-    def predict(self, x: Array, batch_size: int = 1024) -> Array:
+    def predict(self, x: Samples, batch_size: int = 1024) -> Any:
         """Returns y for any number of samples, a batch at a time, see `inference`, `input_cast`.
 
         One sample is a batch of one: `model.predict(images[7:8])[0]`.
@@ -105,19 +120,21 @@ class Layer(NamedKeywords, ABC):
         >>> ReLU().predict(np.array([[-1.0], [1.0]]), batch_size=1).tolist()
         [[0.0], [1.0]]
         """
-        if type(x) is not np.ndarray or x.dtype.kind != "f" or not x.ndim:
-            self.check_input(x, "N", ..., integers=True)
+        plain = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.ndim
+        count = len(x) if plain else check_samples(self, "x", x)
         batch_size = whole_number("predict", "batch_size", batch_size)
-        cast = input_cast(self.state_dict()) if x.dtype.type in WIDE_FLOATS else None
-        starts = range(0, len(x), batch_size)
+        wide = not plain or x.dtype.type in WIDE_FLOATS  # type: ignore[union-attr]  # plain: no tuple
+        cast = input_cast(self.state_dict()) if wide else None
         with inference():
-            if len(starts) < 2:  # also no samples: y has its shape and dtype all the same
-                return np.asarray(self(cast(x) if cast else x))
-            parts = (x[start : start + batch_size] for start in starts)
-            return np.concatenate([self(cast(part) if cast else part) for part in parts])
+            if count <= batch_size:  # also no samples: y has its shape and dtype all the same
+                y = self(cast(x) if cast else x)
+                return y if isinstance(y, tuple) else np.asarray(y)
+            starts = range(0, count, batch_size)
+            parts = (take(x, slice(start, start + batch_size)) for start in starts)
+            return concatenate([self(cast(part) if cast else part) for part in parts])
 
     @final
-    def output_shape(self, x_or_shape: Array | Sequence[int]) -> tuple[int, ...]:
+    def output_shape(self, x_or_shape: Samples | Sequence[int]) -> tuple[Any, ...]:
         """The shape of y for an x, or for the shape of one, batch axis included.
 
         An empty batch goes through the whole network in inference mode, so that every layer
@@ -132,43 +149,31 @@ class Layer(NamedKeywords, ABC):
         (64, 10)
         """
         x = self.example_input(x_or_shape)
-        if not x.ndim:
-            raise InputError(f"{self!r}.output_shape expects x to have a batch axis, got none")
+        several = isinstance(x, tuple)
+        count = len(x) if not several and x.ndim else check_samples(self, "x", x)
         with inference(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                y = self(x[:0])
+                y = self(take(x, slice(0)) if several else x[:0])
             except ShapeError as error:
-                raise for_batch(error, len(x)) from None
+                raise for_batch(error, count) from None
             except InputError:
                 raise
             except Exception as error:
                 raise EmptyBatchError(
                     f"{self!r}.output_shape expects layers that take an empty batch, got {error!r}"
                 ) from error
-        return (len(x), *y.shape[1:])
+        if isinstance(y, tuple):
+            return tuple((count, *array.shape[1:]) for array in y)
+        return (count, *y.shape[1:])
+
+    def example_input(self, x_or_shape: Samples | Sequence[int]) -> Any:
+        """An x as it is, or zeros of a shape, of integers where the first layer needs them."""
+        is_array = isinstance(x_or_shape, np.ndarray)
+        return x_or_shape if is_array else example_input(self, x_or_shape)
 
     @final
-    def example_input(self, x_or_shape: Array | Sequence[int]) -> Array:
-        """An x as it is, or zeros of a shape: floats, or integers where the first layer needs them.
-
-        >>> from tinynet import ReLU
-        >>> ReLU().example_input((1, 2))
-        array([[0., 0.]], dtype=float32)
-        """
-        if isinstance(x_or_shape, np.ndarray):
-            return x_or_shape
-        who = type(self).__name__
-        if not isinstance(x_or_shape, Sequence):
-            hint = array_hint(x_or_shape)
-            got = f"{type(x_or_shape).__name__}; {hint}" if hint else repr(x_or_shape)
-            raise InputError(f"{who} expects an array or the shape of one, got {got}")
-        sizes = [whole_number(who, "each size of a shape", size, at_least=0) for size in x_or_shape]
-        first = next(layer for _, layer in self.named_layers() if len(layer.named_layers()) == 1)
-        return np.zeros(sizes, np.int64 if first.takes_integers else self.dtype)
-
-    @final
-    def summary(self, x_or_shape: Array | Sequence[int]) -> None:
+    def summary(self, x_or_shape: Samples | Sequence[int]) -> None:
         """Prints the layers inside with output shapes and numbers of parameters, and the totals."""
         from tinynet.summary import summary_table  # who does not ask does not pay for its import
 
@@ -185,17 +190,21 @@ class Layer(NamedKeywords, ABC):
         `self.check_input(x, "N", 3, "H", "W")`.
         """
         if type(x) is not np.ndarray or x.dtype.kind != "f":  # every forward comes through here
-            _check_dtype(self, name, x, integers)
+            check_floats(self, name, x, integers)
         check_shape(self, name, x, shape)
 
     @final
-    def save_for_backward(self, y: Array | float, *values: Any) -> None:
+    def save_for_backward(self, y: Samples | float, *values: Any) -> None:
         """Keeps, in `forward`, what `backward` needs, and the shape and dtype of y to check dy."""
-        if MODE.get() != "inference":
-            self._saved = (np.shape(y), getattr(y, "dtype", None), values)
+        if MODE.get() == "inference":
+            return
+        if isinstance(y, tuple):
+            self._saved = ([(np.shape(array), array.dtype) for array in y], values)
+        else:
+            self._saved = ((np.shape(y), getattr(y, "dtype", None)), values)
 
     @final
-    def saved_for_backward(self, dy: Array | float = 1.0) -> tuple[Any, ...]:
+    def saved_for_backward(self, dy: Samples | float = 1.0) -> tuple[Any, ...]:
         """Returns, in `backward`, (dy, *values), with dy in the float dtype of y; allowed once.
 
         Raises:
@@ -206,17 +215,11 @@ class Layer(NamedKeywords, ABC):
                 f"{self!r}.backward expects a forward before it, got none: "
                 "each forward allows one backward, and in inference mode none"
             )
-        shape, dtype, values = self._saved
-        dy = np.asarray(dy)
-        if dy.shape != shape or dy.dtype.kind not in "fiub":
-            raise InputError(
-                f"{self!r}.backward expects dy of the shape of y, {shape}, "
-                f"got {dy.shape} of {dy.dtype}"
-            )
+        like, values = self._saved
+        several = isinstance(like, list)
+        checked = gradients_for(self, dy, like) if several else gradient_for(self, "dy", dy, *like)
         self._saved = None
-        if dtype is not None and dtype.kind == "f":
-            dy = dy.astype(dtype, copy=False)
-        return dy, *values
+        return checked, *values
 
     @final
     def scratch(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -361,16 +364,6 @@ class Layer(NamedKeywords, ABC):
 
 
 _PER_BATCH = ("_saved", "_scratch_memory")
-
-
-def _check_dtype(layer: Layer, name: str, x: Any, integers: bool) -> None:
-    check_array(layer, name, x, numbers=integers)
-    if x.dtype.kind != "f" and not integers:
-        pixels = "Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
-        hint = pixels if x.dtype.kind in "iub" else array_hint(x, name)
-        raise InputError(
-            f"{layer!r} expects {name} of a float dtype, got {x.dtype}{hint and '; '}{hint}"
-        )
 
 
 def _walk(

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinynet.parameter import Array
+from tinynet.samples import Samples
 
 SINGLE = np.dtype(np.float32)
 WIDE_FLOATS = (np.float64, np.longdouble)
 
 
-def input_cast(state: Mapping[str, Array]) -> Callable[[Array], Array]:
+def input_cast(state: Mapping[str, Array]) -> Callable[[Samples], Samples]:
     """A function that makes float32 of a batch x of wider floats, for a network with this state.
 
     It does so if every array of floats in the state is float32. A network in float64, or one with a
@@ -29,9 +30,13 @@ def input_cast(state: Mapping[str, Array]) -> Callable[[Array], Array]:
     return _single
 
 
-def _unchanged(x: Array) -> Array:
+def _unchanged(x: Samples) -> Samples:
     return x
 
 
-def _single(x: Array) -> Array:
+def _single(x: Samples) -> Samples:
+    if isinstance(x, tuple):
+        return tuple(
+            array.astype(SINGLE) if array.dtype.type in WIDE_FLOATS else array for array in x
+        )
     return x.astype(SINGLE) if x.dtype.type in WIDE_FLOATS else x

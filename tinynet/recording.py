@@ -71,4 +71,6 @@ def recording(
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_copy, value))
     return value.copy() if isinstance(value, np.ndarray) else value

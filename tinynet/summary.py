@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinynet.mode import inference
-from tinynet.parameter import Array, Parameter
+from tinynet.parameter import Parameter
 from tinynet.recording import recording
+from tinynet.samples import Samples, arrays_of
 
 if TYPE_CHECKING:
     from tinynet.layer import Layer
 
 
-def summary_table(model: Layer, x_or_shape: Array | Sequence[int]) -> str:
+def summary_table(model: Layer, x_or_shape: Samples | Sequence[int]) -> str:
     """A row for each layer that computes something, in the order of the calls, and the totals.
 
     Containers such as `Sequential` and `Residual` are shown as the layers inside them; `layers` is
@@ -34,7 +35,7 @@ def summary_table(model: Layer, x_or_shape: Array | Sequence[int]) -> str:
     parameters, model = model.parameters(), deepcopy(model)
     with recording(model) as calls, inference():
         model(model.example_input(x_or_shape))
-    shapes = {call.path: f"{np.shape(call.output)}" for call in calls}
+    shapes = {call.path: shape_text(call.output) for call in calls}
     layers = dict(model.named_layers())
     order = [*shapes, *(path for path in layers if path not in shapes)]
     rows = [
@@ -53,6 +54,11 @@ def summary_table(model: Layer, x_or_shape: Array | Sequence[int]) -> str:
         f"{'total':{left}}   {'':{shape}}  {_count(parameters):>10,}  ({size})",
     ]
     return "\n".join(lines)
+
+
+def shape_text(samples: Samples) -> str:
+    """The shape of an array, or those of a tuple of arrays."""
+    return ", ".join(str(np.shape(array)) for array in arrays_of(samples))
 
 
 def _short(path: str) -> str:

@@ -96,6 +96,24 @@ np.asarray(x) makes one
         raise _array_error(who, name, value)
 
 
+def check_floats(layer: Any, name: str, x: Any, integers: bool) -> None:
+    """Raises InputError unless x is an array of floats, or of any numbers with `integers`.
+
+    >>> from tinynet import ReLU
+    >>> check_floats(ReLU(), "x", np.array([[1], [2]]), False)
+    Traceback (most recent call last):
+    tinynet.errors.InputError: ReLU() expects x of a float dtype, got int64; Rescale(1 / 255) or \
+x.astype(np.float32) makes floats of it
+    """
+    check_array(layer, name, x, numbers=integers)
+    if x.dtype.kind != "f" and not integers:
+        pixels = "Rescale(1 / 255) or x.astype(np.float32) makes floats of it"
+        hint = pixels if x.dtype.kind in "iub" else array_hint(x, name)
+        raise InputError(
+            f"{layer!r} expects {name} of a float dtype, got {x.dtype}{hint and '; '}{hint}"
+        )
+
+
 def _array_error(who: Any, name: str, value: Any) -> InputError:
     expected = "of a number dtype" if _is_plain(value) else "to be a NumPy array"
     got = value.dtype if _is_plain(value) else type(value).__name__
@@ -110,6 +128,8 @@ def array_hint(value: Any, name: str = "x") -> str:
     'classes, labels = np.unique(labels, return_inverse=True) makes integers of them'
     """
     variable = name.split()[-1]
+    if isinstance(value, tuple) and any(map(_is_plain, value)):
+        return _TUPLE_HINTS.get(variable, _TUPLE_HINTS["targets"])
     if _is_plain(value):
         return _number_hint(value, variable)
     conversion = _conversion(value, variable)
@@ -124,6 +144,12 @@ def array_hint(value: Any, name: str = "x") -> str:
     numeric = rows.ndim == 0 or rows.dtype.kind in "fiub"
     further = "" if numeric else _number_hint(rows, variable)
     return f"{conversion} makes one{further and '; '}{further}"
+
+
+_TUPLE_HINTS = {
+    "x": "Parallel takes a tuple, with a branch for each array",
+    "targets": "MultiTaskLoss and HeadMetric take a tuple, with an array for each head",
+}
 
 
 def _is_plain(value: Any) -> bool:

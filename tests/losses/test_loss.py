@@ -28,7 +28,7 @@ from tinynet import (
     SoftmaxCrossEntropy,
     Trainer,
 )
-from tinynet.losses.loss import LossSum, batch_loss
+from tinynet.losses.batch_loss import LossSum, batch_loss
 from tinynet.training.step import accumulate_gradients
 
 N, C = 7, 3  # samples, classes
@@ -230,7 +230,7 @@ def test_divisors_are_rows_entries_samples_or_sums_of_weights() -> None:
     assert KLDivergence().divisor(z, z) == Hinge().divisor(z, y) == 2
     for kind in (MeanAbsoluteError, BinaryCrossEntropy, KLDivergence, Hinge):
         assert kind(reduction="sum").divisor(z, z) is None
-    assert batch_loss(Plain(), z, z).sum.divisor == Quartic().divisor(z, z) == 2
+    assert batch_loss(Plain(), z, z).sum.divisors == (Quartic().divisor(z, z),) == (2,)
 
 
 def test_a_mean_over_nothing_has_the_sum_that_it_does_not_show() -> None:
@@ -238,8 +238,8 @@ def test_a_mean_over_nothing_has_the_sum_that_it_does_not_show() -> None:
     loss, z, y = SoftmaxCrossEntropy([1.0, 0.0], label_smoothing=0.5), LOGITS[:2], np.array([1, 1])
     batch = batch_loss(loss, z, y)
     assert (batch.value, loss.reduction) == (0, "mean")
-    assert batch.sum.total == pytest.approx(2 * 0.25 * math.log1p(math.exp(-3)))
-    assert batch.sum.divisor == 0
+    assert batch.sum.totals[0] == pytest.approx(2 * 0.25 * math.log1p(math.exp(-3)))
+    assert batch.sum.divisors == (0,)
 
 
 def test_a_part_without_any_weight_adds_nothing_for_a_loss_of_a_user() -> None:

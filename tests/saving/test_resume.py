@@ -291,7 +291,7 @@ class TestOtherFiles:
             (without("history", "steps"), "History expects a state with epochs, steps, got none"),
             (put(-1, "progress", "epoch"), "Progress expects epoch to be a whole number >= 0"),
             (put(1.5, "progress", "batch"), "Progress expects batch to be a whole number >= 0"),
-            (put("x", "progress", "loss_sum"), "Progress expects loss_sum to be a finite number"),
+            (put(["x"], "progress", "loss_sum"), "Progress expects loss_sum to be a finite number"),
             (without("progress", "size"), "Progress expects a state with batch, batch_size, bat"),
             (put(None, "network"), ""),
         ],

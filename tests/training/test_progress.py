@@ -7,7 +7,7 @@ import pytest
 
 from tinynet import DivergenceError, InputError
 from tinynet.datasets.batches import Batches
-from tinynet.losses.loss import LossSum
+from tinynet.losses.batch_loss import LossSum
 from tinynet.training.progress import Progress
 
 NAMES = ["epoch", "step", "batch", "loss_sum", "divisor", "size", "batch_size", "batches"]
@@ -18,7 +18,7 @@ def batches(size: int = 10, batch_size: int = 4) -> Batches:
 
 
 def mean(loss: float, samples: int) -> LossSum:
-    return LossSum(loss * samples, samples)
+    return LossSum((loss * samples,), (samples,))
 
 
 def said(do: Any, *args: Any) -> str:
@@ -31,7 +31,7 @@ class TestCounts:
     def test_progress_starts_at_0(self) -> None:
         state = Progress().state_dict()
         assert list(state) == NAMES
-        assert state.pop("divisor") is None  # as for a loss that is a sum
+        assert state.pop("loss_sum") == state.pop("divisor") == ()  # one number for each head
         assert set(state.values()) == {0}
 
     @pytest.mark.parametrize(("size", "count"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
@@ -47,14 +47,21 @@ class TestCounts:
         progress.count(mean(2.0, 4))
         progress.count(mean(1.0, 2))
         assert progress == Progress(
-            epoch=0, step=3, batch=3, loss_sum=12.0, divisor=10, size=10, batch_size=4, batches=3
+            epoch=0,
+            step=3,
+            batch=3,
+            loss_sum=(12.0,),
+            divisor=(10,),
+            size=10,
+            batch_size=4,
+            batches=3,
         )
 
     def test_the_losses_of_an_epoch_are_summed_if_the_loss_is_a_sum(self) -> None:
         progress = Progress()
         progress.begin(batches())
         for value in (0.5, 2.0, 1.0):
-            progress.count(LossSum(value, None))
+            progress.count(LossSum((value,), (None,)))
         assert progress.loss == 3.5
 
     def test_the_loss_of_an_epoch_is_divided_once_and_reset_at_its_end(self) -> None:
@@ -75,7 +82,7 @@ class TestBegin:
         progress.begin(batches())
         progress.count(mean(0.5, 4))
         progress.begin(batches())
-        assert (progress.batch, progress.divisor) == (1, 4)
+        assert (progress.batch, progress.divisor) == (1, (4,))
 
     def test_begin_accepts_other_batches_between_two_epochs(self) -> None:
         progress = Progress()
@@ -180,27 +187,43 @@ class TestState:
         assert other == progress
 
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("value", [math.nan, [], "3", math.inf])
+    @pytest.mark.parametrize("value", [math.nan, "3", math.inf, 1.5])
     def test_progress_rejects_wrong_numbers_in_a_state_and_stays_unchanged(
         self, name: str, value: Any
     ) -> None:
-        progress = Progress(*range(1, 9))
+        progress = Progress(1, 2, 3, (4.0, 5.0), (6.0, None), 7, 8, 9)
         before = progress.state_dict()
-        expected = {"loss_sum": "a finite number", "divisor": "a finite number >= 0"}.get(
-            name, "a whole number >= 0"
-        )
-        assert said(progress.check_state_dict, before | {name: value}) == (
+        if name in ("loss_sum", "divisor"):
+            if value == 1.5:
+                value = -math.inf
+            expected = "a finite number" + " >= 0" * (name == "divisor")
+            state = before | {name: [1.0, value]}
+        else:
+            expected, state = "a whole number >= 0", before | {name: value}
+        assert said(progress.check_state_dict, state) == (
             f"Progress expects {name} to be {expected}, got {value!r}"
         )
         assert progress.state_dict() == before
 
-    def test_progress_state_has_counts_of_at_least_0_and_any_sum_of_losses(self) -> None:
+    def test_progress_state_has_counts_of_at_least_0_and_any_sums_of_losses(self) -> None:
         progress = Progress()
         state = progress.state_dict()
         assert said(progress.check_state_dict, state | {"batch": -1}).endswith(">= 0, got -1")
         assert said(progress.check_state_dict, state | {"batch": 1.0}).endswith(">= 0, got 1.0")
-        progress.load_state_dict(state | {"loss_sum": -0.5})
-        assert progress.loss_sum == -0.5
+        assert said(progress.check_state_dict, state | {"divisor": [-1.0], "loss_sum": [0.0]}) == (
+            "Progress expects divisor to be a finite number >= 0, got -1.0"
+        )
+        progress.load_state_dict(state | {"loss_sum": [-0.5], "divisor": [None]})
+        assert progress.loss == -0.5
+
+    def test_progress_state_has_one_divisor_for_each_sum(self) -> None:
+        state = Progress().state_dict()
+        assert said(Progress().check_state_dict, state | {"loss_sum": 3.0}) == (
+            "Progress expects loss_sum and divisor to be lists, got 3.0 and ()"
+        )
+        assert said(Progress().check_state_dict, state | {"loss_sum": [3.0]}) == (
+            "Progress expects a divisor for each loss_sum, got 0 for 1"
+        )
 
     def test_progress_rejects_a_state_with_other_keys(self) -> None:
         assert said(Progress().check_state_dict, None) == "Progress expects a state, got none"

@@ -10,24 +10,25 @@ import numpy as np
 from tinynet.errors import InputError
 from tinynet.keywords import NamedKeywords
 from tinynet.parameter import Array
-from tinynet.validation import check_array, one_of, whole_number
+from tinynet.samples import Samples, arrays_of, check_samples, count_samples, each_array, take
+from tinynet.validation import one_of, whole_number
 
-Transform = Callable[[Array, Array, "np.random.Generator"], tuple[Array, Array]]
+Transform = Callable[[Any, Any, "np.random.Generator"], tuple[Samples, Samples]]
 
 
 @final
 class Batches(NamedKeywords):
     """Batches of (x, y), in an order that depends on (seed, epoch) alone.
 
-    x: (N, ...) and y: (N, ...) have any dtype; memory-mapped arrays may be larger than memory.
-    `transform(x, y, rng)` returns another x and y for a batch; its rng is that of the batch alone.
+    x: (N, ...) and y: (N, ...), or tuples of such arrays, have any dtype; memory-mapped arrays may
+    be larger than memory. `transform(x, y, rng)` returns another x and y; its rng is the batch's.
 
     With `shuffle=False` or a single batch, the batches are read-only views of x and y. A last batch
     of fewer samples is left out with `last_batch="drop"`, and part of the one before with "join".
 
     Raises:
-        InputError: x and y are not arrays of the same number of samples, at least one; another
-            setting out of range; a transform that does not return two arrays of one length.
+        InputError: x and y are not of the same number of samples, at least one; a setting out of
+            range; a transform that does not return two arrays of one length.
 
     >>> batches = Batches(np.arange(5), np.arange(5) * 10, batch_size=2, seed=0)
     >>> len(batches)
@@ -41,8 +42,8 @@ class Batches(NamedKeywords):
 
     def __init__(
         self,
-        x: Array,
-        y: Array,
+        x: Samples,
+        y: Samples,
         batch_size: int = 64,
         *,
         seed: int = 0,
@@ -50,10 +51,13 @@ class Batches(NamedKeywords):
         transform: Transform | None = None,
         last_batch: str = "keep",
     ) -> None:
-        self.x, self.y = _samples("x", x), _samples("y", y)
-        if len(self.x) != len(self.y):
+        self.x: Any = _samples("x", x)
+        self.y: Any = _samples("y", y)
+        self.size, targets = count_samples(self.x), count_samples(self.y)
+        if self.size != targets:
             raise InputError(
-                f"Batches expects x and y of the same number of samples, got {len(x)} and {len(y)}"
+                "Batches expects x and y of the same number of samples, got "
+                f"{self.size} and {targets}"
             )
         self.batch_size = whole_number("Batches", "batch_size", batch_size)
         self.seed = whole_number("Batches", "seed", seed, at_least=0)
@@ -62,7 +66,7 @@ class Batches(NamedKeywords):
         self.last_batch = one_of("Batches", "last_batch", last_batch, ("keep", "drop", "join"))
         if not len(self):
             raise InputError(
-                f"Batches expects at least one whole batch for last_batch='drop', got {len(x)} "
+                f"Batches expects at least one whole batch for last_batch='drop', got {self.size} "
                 f"samples and batch_size={batch_size}; last_batch='keep' takes them"
             )
 
@@ -72,15 +76,15 @@ class Batches(NamedKeywords):
         span = self._span(len(self) - 1)
         return int(span.stop - span.start)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, Any]]:
         """Yields the batches of an epoch from batch `start` on, both counted from 0."""
         rows = self._rows(number)
         for batch in range(start, len(self)):
             span = self._span(batch)
             if rows is None:
-                x, y = _view(self.x, span), _view(self.y, span)
+                x, y = (each_array(_read_only, take(part, span)) for part in (self.x, self.y))
             else:
-                x, y = self.x[rows[span]], self.y[rows[span]]
+                x, y = take(self.x, rows[span]), take(self.y, rows[span])
             if self.transform is not None:
                 # The third number makes this another stream than that of the order.
                 rng = np.random.default_rng((self.seed, number, 1 + batch))
@@ -89,42 +93,47 @@ class Batches(NamedKeywords):
 
     def _span(self, batch: int) -> slice:
         """The positions of the samples of a batch in the order of the epoch."""
-        start, stop, samples = batch * self.batch_size, (batch + 1) * self.batch_size, len(self.x)
+        start, stop, samples = batch * self.batch_size, (batch + 1) * self.batch_size, self.size
         if self.last_batch == "join" and batch == len(self) - 1:
             stop = samples
         return slice(start, min(stop, samples))
 
     def _rows(self, number: int) -> Array | None:
-        if not self.shuffle or self._span(0) == slice(0, len(self.x)):
+        if not self.shuffle or self._span(0) == slice(0, self.size):
             return None
-        return np.random.default_rng((self.seed, number)).permutation(len(self.x))
+        return np.random.default_rng((self.seed, number)).permutation(self.size)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.x), self.batch_size)
+        whole, rest = divmod(self.size, self.batch_size)
         joined = self.last_batch == "join" and whole > 0
         return whole if joined or self.last_batch == "drop" else whole + (rest > 0)
 
     def __repr__(self) -> str:
-        return f"Batches({len(self.x)} samples, batch_size={self.batch_size}, seed={self.seed})"
+        return f"Batches({self.size} samples, batch_size={self.batch_size}, seed={self.seed})"
 
 
-def _samples(name: str, array: Any) -> Array:
-    check_array("Batches", name, array, numbers=False)
-    if array.ndim == 0 or len(array) == 0:
-        raise InputError(f"Batches expects {name} to have samples, got shape {array.shape}")
-    return np.asarray(array)  # turns a memory map into a plain array over the same memory
+def _samples(name: str, samples: Any) -> Samples:
+    if not check_samples("Batches", name, samples, numbers=False):
+        shapes = each_array(np.shape, samples)
+        raise InputError(f"Batches expects {name} to have samples, got shape {shapes}")
+    # Turns a memory map into a plain array over the same memory.
+    plain: Samples = each_array(np.asarray, samples)
+    return plain
 
 
-def _view(array: Array, rows: slice) -> Array:
-    view = array[rows]
+def _read_only(view: Array) -> Array:
     view.flags.writeable = False  # it shares the memory of the samples
     return view
 
 
-def _transformed(pair: Any) -> tuple[Array, Array]:
+def _transformed(pair: Any) -> tuple[Samples, Samples]:
     match pair:
-        case np.ndarray() as x, np.ndarray() as y if x.ndim and y.ndim and len(x) == len(y):
-            return x, y
+        case (np.ndarray() | tuple() as x, np.ndarray() | tuple() as y):
+            sizes = {
+                len(array) if np.ndim(array) else -1 for array in (*arrays_of(x), *arrays_of(y))
+            }
+            if len(sizes) == 1 and -1 not in sizes:
+                return x, y
     parts = pair if isinstance(pair, tuple | list) else [pair]
     got = " and ".join(str(getattr(part, "shape", type(part).__name__)) for part in parts)
     raise InputError(

@@ -1,9 +1,11 @@
 """Activation functions, entry by entry: ReLU and its variants, sigmoid, tanh, SiLU, softplus, GELU.
 
-Without a nonlinear function between them, dense layers in a row are one linear function.
+Without a nonlinear function between them, dense layers in a row are one linear function. `Lambda`
+makes a layer of any other function and its derivative.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal, final
 
 import numpy as np
@@ -309,3 +311,67 @@ def _finite(x: Array) -> Array:
     """Replaces both infinities by the lowest and the largest float, for the same reason."""
     result: Array = np.clip(x, np.finfo(x.dtype).min, np.finfo(x.dtype).max)
     return result
+
+
+@final
+class Lambda(Layer):
+    """y = function(x) and dx = derivative(dy, x): two functions as a layer without parameters.
+
+    The function gets x and returns an array with the batch as axis 0; the derivative gets dy and x,
+    and returns an array of the shape of x. Neither may write to its arguments. `check_gradients`
+    checks that the two belong together.
+
+    A network with a Lambda of `lambda` expressions cannot be pickled; `save` and `load` work.
+
+    Raises:
+        InputError: one of the two is no function, or returns no array or one of a wrong shape.
+
+    >>> sine = Lambda(np.sin, lambda dy, x: dy * np.cos(x))
+    >>> sine(np.array([[0.0, np.pi / 2]]))
+    array([[0., 1.]])
+    >>> sine.backward(np.array([[1.0, 1.0]])).round(4)
+    array([[1., 0.]])
+    """
+
+    def __init__(
+        self, function: Callable[[Array], Array], derivative: Callable[[Array, Array], Array]
+    ) -> None:
+        for name, given in (("function", function), ("derivative", derivative)):
+            if not callable(given):
+                raise InputError(f"Lambda expects its {name} to be a function, got {given!r}")
+        self.function = function
+        self.derivative = derivative
+
+    def forward(self, x: Array) -> Array:
+        """x: (N, ...) -> y: (N, ...)."""
+        self.check_input(x, "N", ..., integers=True)
+        y = self._own(self.function(x), x)
+        if y.shape[:1] != x.shape[:1]:
+            raise InputError(
+                f"{self!r} expects its function to keep the samples of x on axis 0, "
+                f"got {y.shape} for {x.shape}"
+            )
+        self.save_for_backward(y, x)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        """dy: (N, ...) -> dx: (N, ...)."""
+        dy, x = self.saved_for_backward(dy)
+        dx = self._own(self.derivative(dy, x), dy, x)
+        if dx.shape != x.shape:
+            raise InputError(
+                f"{self!r} expects its derivative to return the shape of x, {x.shape}, "
+                f"got {dx.shape}"
+            )
+        return dx
+
+    def _own(self, result: object, *arguments: Array) -> Array:
+        """The result in the float dtype of x, the last argument, and in memory of its own."""
+        if not isinstance(result, np.ndarray):
+            raise InputError(f"{self!r} expects arrays from its functions, got {result!r}")
+        x = arguments[-1]
+        if x.dtype.kind == "f":
+            result = result.astype(x.dtype, copy=False)
+        # The function may return x itself, or a view of it.
+        shared = any(np.may_share_memory(result, array) for array in arguments)
+        return result.copy() if shared else result

@@ -1,6 +1,6 @@
-"""Branches: containers whose layers all take x, or each a part of it, and whose outputs are joined.
+"""Branches: containers whose layers all take x, or each a part of it.
 
-`Lambda` makes a layer of a function and its derivative.
+Their outputs are joined to one array, or are a tuple.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,8 @@ from tinynet.layers.masking import (
 )
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
-from tinynet.validation import sample_axis, whole_number
+from tinynet.samples import Samples, check_samples
+from tinynet.validation import check_array, sample_axis, whole_number
 
 Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
 
@@ -37,24 +38,26 @@ class Branches(Masked):
         self.named_layers()  # raises InputError for an object in two positions
         self.starts_mask = any(getattr(branch, "starts_mask", False) for branch in self.branches)
 
-    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
+    def forward(self, x: Samples, padding_mask: Array | None = None) -> Any:
         """x: the input of the branches -> y: their joined outputs."""
         steps = [_with_mask(branch, padding_mask) for branch in self.branches]
         ys = self._each(steps, self.split(x))
         y = self.join(ys)
-        self.save_for_backward(y, [np.shape(y) for y in ys])
+        self.save_for_backward(y, [np.shape(y) for y in ys], isinstance(x, tuple))
         return y
 
-    def backward(self, dy: Array) -> Array | None:
+    def backward(self, dy: Any) -> Any:
         """dy: like y -> dx: like x, or None where x is of integers."""
-        dy, shapes = self.saved_for_backward(dy)
+        dy, shapes, several = self.saved_for_backward(dy)
         steps = [branch.backward for branch in self.branches]
         dxs = self._each(steps, self.split_gradient(dy, shapes))
+        if several:
+            return tuple(dxs)
         return None if any(dx is None for dx in dxs) else self.join_gradients(dxs)
 
-    def backward_parameters(self, dy: Array) -> None:
+    def backward_parameters(self, dy: Any) -> None:
         """As `backward`, without dx and what only dx needs."""
-        dy, shapes = self.saved_for_backward(dy)
+        dy, shapes, _ = self.saved_for_backward(dy)
         steps = [branch.backward_parameters for branch in self.branches]
         self._each(steps, self.split_gradient(dy, shapes))
 
@@ -66,7 +69,7 @@ class Branches(Masked):
             for branch, part in zip(self.branches, parts, strict=True)
         )
 
-    def split(self, x: Array) -> Sequence[Array]:
+    def split(self, x: Any) -> Sequence[Any]:
         """The x of each branch: here all of x."""
         return [x] * len(self.branches)
 
@@ -75,11 +78,11 @@ class Branches(Masked):
         return _sum(dxs)
 
     @abstractmethod
-    def join(self, ys: Sequence[Array]) -> Array:
+    def join(self, ys: Sequence[Array]) -> Samples:
         """One y of the outputs of the branches."""
 
     @abstractmethod
-    def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
+    def split_gradient(self, dy: Any, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
         """The dy of each branch; `shapes` are those of their outputs."""
 
     def _each(self, steps: Sequence[Callable[[Any], Any]], values: Sequence[Any]) -> list[Any]:
@@ -117,6 +120,39 @@ class Sum(Branches):
     def split_gradient(self, dy: Array, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:
         """All of dy for each branch."""
         return [dy] * len(shapes)
+
+
+@final
+class Heads(Branches):
+    """y = (f₁(x), f₂(x), ...): the outputs of branches that all take x, as a tuple.
+
+    It is the end of a network with several outputs; `MultiTaskLoss` has a loss for each of them,
+    and `HeadMetric` is a metric of one. Gradients: every branch gets its part of the tuple dy, and
+    dx is the sum of the dx of the branches. A list of layers stands for a `Sequential` of them.
+
+    Raises:
+        InputError: no list of layers, or a branch that returns no array.
+
+    >>> from tinynet import Dense, ReLU
+    >>> y = Heads([Dense(4, 10), [Dense(4, 8), ReLU(), Dense(8, 1)]])(np.ones((2, 4), np.float32))
+    >>> [array.shape for array in y]
+    [(2, 10), (2, 1)]
+    """
+
+    def join(self, ys: Sequence[Array]) -> Samples:
+        """The tuple of the outputs."""
+        for branch, y in zip(self.branches, ys, strict=True):
+            check_array(branch, "y", y)
+        return tuple(ys)
+
+    def split_gradient(self, dy: Any, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:  # noqa: ARG002  # as in the base class
+        """Its part of the tuple for each branch."""
+        parts: Sequence[Array] = dy
+        return parts
+
+    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
+        """None: a tuple has no mask."""
+        return None
 
 
 class _Joined(Branches):
@@ -177,14 +213,16 @@ class Concatenate(_Joined):
 
 @final
 class Parallel(_Joined):
-    """y = [f₁(x₁), f₂(x₂), ...]: each branch takes its own part of x = [x₁, x₂, ...] along `axis`.
+    """y = [f₁(x₁), f₂(x₂), ...]: each branch takes its own input, and y joins them along `axis`.
 
-    `sizes` are the sizes of the parts, equal by default. Outputs are concatenated along the same
-    axis. Gradients: each branch gets its part of dy, and dx = [dx₁, dx₂, ...].
+    x is a tuple (x₁, x₂, ...) of several inputs, or one array that is split along the same axis,
+    into parts of `sizes`, equal by default. Gradients: each branch gets its part of dy, and dx is
+    like x, with None for an array of integers.
 
     Raises:
         InputError: no list of layers, the axis of the batch, not one size for each branch, an x
-            that is not of these sizes, or branches whose outputs differ along another axis.
+            that is not of these sizes or this number of arrays, or branches whose outputs differ
+            along another axis.
 
     >>> from tinynet import Dense
     >>> Parallel([Dense(3, 2), Dense(1, 1)], sizes=[3, 1])(np.ones((8, 4), np.float32)).shape
@@ -204,10 +242,14 @@ class Parallel(_Joined):
                     f"got {sizes}"
                 )
 
-    def split(self, x: Array) -> Sequence[Array]:
+    def split(self, x: Any) -> Sequence[Any]:
         """For each branch its part of x."""
-        self.check_input(x, "N", ..., integers=True)
         count, axis = len(self.branches), self.axis
+        if isinstance(x, tuple):
+            check_samples(self, "x", x, numbers=False)
+            self._check_inputs(x)
+            return x
+        self.check_input(x, "N", ..., integers=True)
         length = x.shape[axis] if -x.ndim < axis < x.ndim else 0
         sizes = self.sizes or [length // count] * count
         if not length or sum(sizes) != length:
@@ -220,6 +262,21 @@ class Parallel(_Joined):
     def join_gradients(self, dxs: Sequence[Array]) -> Array:
         """The parts of dx, concatenated as those of x."""
         return np.concatenate(dxs, axis=self.axis)
+
+    def example_input(self, x_or_shape: Any) -> Any:
+        """As in a layer; of a tuple of shapes, one for each branch, a tuple of arrays."""
+        if isinstance(x_or_shape, tuple) and all(isinstance(s, Sequence) for s in x_or_shape):
+            self._check_inputs(x_or_shape)
+            pairs = zip(self.branches, x_or_shape, strict=True)
+            return tuple(branch.example_input(shape) for branch, shape in pairs)
+        return super().example_input(x_or_shape)
+
+    def _check_inputs(self, x: tuple[Any, ...]) -> None:
+        count = len(self.branches)
+        if len(x) != count:
+            raise InputError(
+                f"{self!r} expects a tuple x of {count} arrays, one for each branch, got {len(x)}"
+            )
 
 
 @final
@@ -327,67 +384,3 @@ def _layer(who: str, branch: Any) -> Layer:
         hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
         raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
     return branch
-
-
-@final
-class Lambda(Layer):
-    """y = function(x) and dx = derivative(dy, x): two functions as a layer without parameters.
-
-    The function gets x and returns an array with the batch as axis 0; the derivative gets dy and x,
-    and returns an array of the shape of x. Neither may write to its arguments. `check_gradients`
-    checks that the two belong together.
-
-    A network with a Lambda of `lambda` expressions cannot be pickled; `save` and `load` work.
-
-    Raises:
-        InputError: one of the two is no function, or returns no array or one of a wrong shape.
-
-    >>> sine = Lambda(np.sin, lambda dy, x: dy * np.cos(x))
-    >>> sine(np.array([[0.0, np.pi / 2]]))
-    array([[0., 1.]])
-    >>> sine.backward(np.array([[1.0, 1.0]])).round(4)
-    array([[1., 0.]])
-    """
-
-    def __init__(
-        self, function: Callable[[Array], Array], derivative: Callable[[Array, Array], Array]
-    ) -> None:
-        for name, given in (("function", function), ("derivative", derivative)):
-            if not callable(given):
-                raise InputError(f"Lambda expects its {name} to be a function, got {given!r}")
-        self.function = function
-        self.derivative = derivative
-
-    def forward(self, x: Array) -> Array:
-        """x: (N, ...) -> y: (N, ...)."""
-        self.check_input(x, "N", ..., integers=True)
-        y = self._own(self.function(x), x)
-        if y.shape[:1] != x.shape[:1]:
-            raise InputError(
-                f"{self!r} expects its function to keep the samples of x on axis 0, "
-                f"got {y.shape} for {x.shape}"
-            )
-        self.save_for_backward(y, x)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """dy: (N, ...) -> dx: (N, ...)."""
-        dy, x = self.saved_for_backward(dy)
-        dx = self._own(self.derivative(dy, x), dy, x)
-        if dx.shape != x.shape:
-            raise InputError(
-                f"{self!r} expects its derivative to return the shape of x, {x.shape}, "
-                f"got {dx.shape}"
-            )
-        return dx
-
-    def _own(self, result: object, *arguments: Array) -> Array:
-        """The result in the float dtype of x, the last argument, and in memory of its own."""
-        if not isinstance(result, np.ndarray):
-            raise InputError(f"{self!r} expects arrays from its functions, got {result!r}")
-        x = arguments[-1]
-        if x.dtype.kind == "f":
-            result = result.astype(x.dtype, copy=False)
-        # The function may return x itself, or a view of it.
-        shared = any(np.may_share_memory(result, array) for array in arguments)
-        return result.copy() if shared else result

@@ -22,6 +22,7 @@ from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.mode import inference
 from tinynet.parameter import Array
+from tinynet.samples import Samples, arrays_of, check_samples
 from tinynet.validation import one_of
 
 
@@ -45,10 +46,14 @@ class Masking(Masked):
     It starts the padding mask that recurrent layers, attention and pooling behind it in a network
     take, as `Embedding(padding_idx=...)` does for ids. The value may be nan. As in Keras.
 
+    x may also be a tuple (x, padding_mask), bools (N, T), or (x, lengths), integers (N,): so a
+    network takes them in `fit` and `predict`. There the value does not count, and x may be ids.
+
     Gradient: dx = dy, and 0 at padded steps.
 
     Raises:
-        InputError: mask_value is no number, or x is not (N, T, D) of floats.
+        InputError: mask_value is no number, x is not (N, T, D) of floats, or a mask or lengths do
+            not fit it.
 
     >>> from tinynet import RNN, Sequential
     >>> model = Sequential([Masking(-1), RNN(1, 1, states="last", rng=0)])
@@ -67,27 +72,44 @@ class Masking(Masked):
                 f"Masking expects mask_value to be a number, got {mask_value!r}"
             ) from None
 
-    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:  # noqa: ARG002  # as in the base class
+    def forward(self, x: Samples, padding_mask: Array | None = None) -> Array:  # noqa: ARG002  # as in the base class
         """x: (N, T, D) -> y: (N, T, D); a `padding_mask` is for the next layer."""
-        self.check_input(x, "N", "T", "D")
+        several = isinstance(x, tuple)
         mask = self._padded(x)
-        y = x.copy()
-        y[mask] = 0
-        self.save_for_backward(y, mask)
+        y: Array = arrays_of(x)[0].copy()
+        if y.dtype.kind == "f":  # an id of 0 would be that of a word
+            y[mask] = 0
+        self.save_for_backward(y, mask, several, y.dtype.kind == "f")
         return y
 
-    def backward(self, dy: Array) -> Array:
-        """dy: (N, T, D) -> dx: (N, T, D)."""
-        dy, mask = self.saved_for_backward(dy)
-        dx: Array = dy.copy()
-        dx[mask] = 0
-        return dx
+    def backward(self, dy: Array) -> Any:
+        """dy: (N, T, D) -> dx: (N, T, D), of a tuple (dx, None), of ids None."""
+        dy, mask, several, differentiable = self.saved_for_backward(dy)
+        dx = None
+        if differentiable:
+            dx = dy.copy()
+            dx[mask] = 0
+        return (dx, None) if several else dx
 
     def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:
         """True where every feature of x is `mask_value`, or where the mask of x is."""
         return union([self._padded(x), padding_mask])
 
-    def _padded(self, x: Array) -> Array:
+    def _padded(self, x: Any) -> Array:
+        if isinstance(x, tuple):
+            check_samples(self, "x", x)
+            if len(x) != 2:
+                raise InputError(
+                    f"{self!r} expects a tuple (x, padding_mask) or (x, lengths), got {len(x)} "
+                    "arrays"
+                )
+            sequences, second = x
+            self.check_input(sequences, "N", "T", ..., integers=True)
+            is_mask = second.dtype.kind == "b"
+            given = (second, None) if is_mask else (None, second)
+            mask: Any = mask_of(self, sequences, *given)
+            return np.asarray(mask)
+        self.check_input(x, "N", "T", "D")
         same = np.isnan(x) if np.isnan(self.mask_value) else x == self.mask_value
         return np.asarray(same.all(axis=2))
 

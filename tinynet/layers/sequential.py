@@ -12,6 +12,7 @@ from tinynet.layer import Layer
 from tinynet.layers.masking import Masked, chain_mask, masked_step
 from tinynet.mode import inference
 from tinynet.parameter import Array
+from tinynet.samples import Samples
 
 
 @final
@@ -52,10 +53,11 @@ class Sequential(Masked):
         with_parameters = (i for i, layer in enumerate(self.layers) if layer.parameters())
         self._first_with_parameters = next(with_parameters, len(self.layers))
 
-    def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
+    def forward(self, x: Samples, padding_mask: Array | None = None) -> Any:
         """x: that of the first layer -> y: of the last; the mask goes from layer to layer."""
         # An empty batch checks itself; in an x of one axis only the layer knows where samples are.
-        if not self._checked and isinstance(x, np.ndarray) and x.ndim > 1 and len(x):
+        several = isinstance(x, tuple) and any(isinstance(array, np.ndarray) for array in x)
+        if not self._checked and (several or (isinstance(x, np.ndarray) and x.ndim > 1 and len(x))):
             with suppress(EmptyBatchError):
                 self.output_shape(x)
         y = x
@@ -66,10 +68,10 @@ class Sequential(Masked):
             else:
                 y = self._at(index, layer, y)
         self._checked = True
-        self.save_for_backward(y, isinstance(x, np.ndarray) and x.dtype.kind == "f")
+        self.save_for_backward(y, several or (isinstance(x, np.ndarray) and x.dtype.kind == "f"))
         return y
 
-    def backward(self, dy: Array) -> Array | None:
+    def backward(self, dy: Any) -> Any:
         """dy: like y -> dx: like x, or None where x is of integers."""
         dy, differentiable = self.saved_for_backward(dy)
         if not differentiable:
@@ -79,12 +81,12 @@ class Sequential(Masked):
             dy = self._at(index, self.layers[index].backward, dy)
         return dy
 
-    def backward_parameters(self, dy: Array) -> None:
+    def backward_parameters(self, dy: Any) -> None:
         """As `backward`, down to the first layer with parameters and without its dx."""
         dy, _ = self.saved_for_backward(dy)
         self._backward_parameters(dy)
 
-    def _backward_parameters(self, dy: Array) -> None:
+    def _backward_parameters(self, dy: Any) -> None:
         first = self._first_with_parameters
         for index in reversed(range(first + 1, len(self))):
             dy = self._at(index, self.layers[index].backward, dy)
@@ -100,12 +102,18 @@ class Sequential(Masked):
         try:
             return step(value)
         except InputError as error:
-            if index and isinstance(error, ShapeError) and error.got == np.shape(value):
+            if index and isinstance(error, ShapeError) and error.got == getattr(value, "shape", ()):
                 error.source = error.source or f" from layer {index}, {self.layers[index - 1]!r}"
             error.add_location(f"layer {index + 1} of {len(self)}")
             raise
 
-    def walk(self, x_or_shape: Array | Sequence[int]) -> list[tuple[str, Layer, Any]]:
+    def example_input(self, x_or_shape: Samples | Sequence[int]) -> Any:
+        """As in a layer; of a tuple of shapes what the first layer makes."""
+        nested = isinstance(x_or_shape, tuple) and any(map(np.ndim, x_or_shape))
+        owner: Any = self.layers[0] if nested else super()
+        return owner.example_input(x_or_shape)
+
+    def walk(self, x_or_shape: Samples | Sequence[int]) -> list[tuple[str, Layer, Any]]:
         """Each layer, also of chains inside, as (path, layer, y), for an x or the shape of one."""
         with inference():
             return _walk(self, "", None, self.example_input(x_or_shape))

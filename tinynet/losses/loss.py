@@ -1,11 +1,15 @@
-"""Loss: the base class of losses, and the loss of several batches as that of one."""
+"""Loss: the base class of losses. MultiTaskLoss: the weighted sum of the losses of heads."""
 
-from copy import copy
-from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
+import numpy as np
+
+from tinynet.errors import InputError
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.samples import Samples, count_samples, each_array
+from tinynet.validation import finite_number
 
 
 class Loss(Layer):
@@ -15,74 +19,88 @@ class Loss(Layer):
     batches combine to that of one batch with all their samples.
     """
 
-    def divisor(self, prediction: Array, targets: Array) -> float | None:  # noqa: ARG002  # as in the base class
+    def divisor(self, prediction: Any, targets: Any) -> float | None:  # noqa: ARG002  # as in the base class
         """What `forward` divides a sum by: the number of samples. None for a loss that is a sum."""
-        return float(len(prediction))
+        return float(count_samples(prediction))
+
+
+def scaled_backward(loss: Layer, factor: float) -> Any:
+    """The gradient of factor times the loss, also by the loss's own parameters."""
+
+    def scaled(gradient: Array) -> Array:
+        return factor * gradient if factor else np.zeros_like(gradient)  # 0 also for NaN
+
+    dprediction = loss.backward()
+    for parameter in loss.parameters():
+        parameter.grad = scaled(np.asarray(parameter.grad))
+    return each_array(scaled, dprediction)
 
 
 @final
-@dataclass
-class LossSum:
-    """The sum over several batches, and the sum of their divisors; None if nothing is divided.
+class MultiTaskLoss(Loss):
+    """L = Σₖ weightₖ · lossₖ(predictionₖ, targetsₖ): a loss for each head of a network.
 
-    >>> total = LossSum()
-    >>> total.add(LossSum(6.0, 3.0))
-    >>> total.add(LossSum(6.0, 1.0))
-    >>> total.mean
-    3.0
+    Prediction and targets are tuples with an array for each loss. The weights are 1 by default;
+    choose them so that no loss is small beside the others.
+
+    Gradient: (weight₁ dL₁, weight₂ dL₂, ...), a tuple like the prediction. Every mean is divided by
+    its own divisor, also over several batches.
+
+    Raises:
+        InputError: no list of losses, not one weight >= 0 for each, or tuples of another length.
+
+    >>> from tinynet import MeanSquaredError, SoftmaxCrossEntropy
+    >>> loss = MultiTaskLoss([SoftmaxCrossEntropy(), MeanSquaredError()], weights=[1.0, 0.1])
+    >>> prediction, targets = (np.zeros((2, 10)), np.zeros((2, 1))), (np.array([3, 7]), np.ones(2))
+    >>> round(loss(prediction, targets), 4)  # ln 10 + 0.1
+    2.4026
     """
 
-    total: float = 0.0
-    divisor: float | None = None
+    def __init__(self, losses: Sequence[Layer], *, weights: Sequence[float] | None = None) -> None:
+        if not isinstance(losses, list | tuple) or not losses:
+            raise InputError(f"MultiTaskLoss expects a list of losses, got {losses!r}")
+        for loss in losses:
+            if not isinstance(loss, Layer):
+                hint = f": write {loss.__name__}()" if isinstance(loss, type) else ""
+                raise InputError(f"MultiTaskLoss expects losses, got {loss!r}{hint}")
+        weights = [1.0] * len(losses) if weights is None else weights
+        if not isinstance(weights, list | tuple) or len(weights) != len(losses):
+            raise InputError(
+                f"MultiTaskLoss expects a weight for each of {len(losses)} losses, got {weights!r}"
+            )
+        self.losses = tuple(losses)
+        self.weights = [finite_number("MultiTaskLoss", "weight", w, at_least=0) for w in weights]
+        self.named_layers()  # raises InputError for an object in two positions
 
-    def add(self, other: "LossSum") -> None:
-        """Adds a batch, or several."""
-        self.total += other.total
-        self.divisor = None if other.divisor is None else (self.divisor or 0.0) + other.divisor
+    def forward(self, prediction: Samples, targets: Samples) -> float:
+        """prediction: K arrays (N, ...), targets: K arrays (N, ...) -> the loss."""
+        values = self.each(lambda loss, *head: loss(*head), prediction, targets)
+        return float(sum(w * value for w, value in zip(self.weights, values, strict=True)))
 
-    @property
-    def mean(self) -> float:
-        """The loss of all batches; 0 for a mean over nothing, such as labels all ignored."""
-        return 0.0 if self.divisor == 0 else self.total / (self.divisor or 1.0)
+    def backward(self) -> Samples:
+        """Returns dprediction: K arrays (N, ...)."""
+        pairs = zip(self.losses, self.weights, strict=True)
+        return tuple(scaled_backward(loss, weight) for loss, weight in pairs)
 
+    def each(self, function: Callable[..., Any], prediction: Any, targets: Any) -> list[Any]:
+        """The function of each loss, its prediction and its targets; errors name the head.
 
-class BatchLoss(NamedTuple):
-    """The loss of a batch: as the loss gives it, and as a sum.
-
-    `factor` times the gradient of `source` is the gradient of the sum.
-    """
-
-    value: float
-    sum: LossSum
-    source: Layer
-    factor: float
-
-
-def batch_loss(loss: Layer, prediction: Any, targets: Any) -> BatchLoss:
-    """Runs the loss on a batch. A plain layer is taken for a mean over samples.
-
-    >>> from tinynet import MeanSquaredError
-    >>> import numpy as np
-    >>> x = np.array([[1.0], [2.0]])
-    >>> batch_loss(MeanSquaredError(), x, 0 * x)[:2]
-    (2.5, LossSum(total=5.0, divisor=2.0))
-    """
-    value: float = loss(prediction, targets)
-    # After forward, which has checked both.
-    divisor = loss.divisor(prediction, targets) if isinstance(loss, Loss) else len(prediction)
-    if divisor == 0:
-        return _undivided(loss, value, prediction, targets)
-    factor = 1.0 if divisor is None else divisor
-    return BatchLoss(value, LossSum(value * factor, divisor), loss, factor)
-
-
-def _undivided(loss: Layer, value: float, prediction: Any, targets: Any) -> BatchLoss:
-    """The sum behind a mean over nothing, which may be of classes that are no labels.
-
-    So it is with label_smoothing, where the classes of all labels have the weight 0.
-    """
-    if not hasattr(loss, "reduction"):
-        return BatchLoss(value, LossSum(0.0, 0.0), loss, 0.0)
-    summed = copy(loss)
-    vars(summed)["reduction"] = "sum"
-    return BatchLoss(value, LossSum(summed(prediction, targets), 0.0), summed, 1.0)
+        Raises:
+            InputError: prediction or targets are no tuples of one array for each loss.
+        """
+        count = len(self.losses)
+        for name, given in (("prediction", prediction), ("targets", targets)):
+            if not isinstance(given, tuple) or len(given) != count:
+                got = f"{len(given)}" if isinstance(given, tuple) else type(given).__name__
+                raise InputError(
+                    f"{self!r} expects {name} to be a tuple of {count} arrays, one for each loss, "
+                    f"got {got}"
+                )
+        results = []
+        for head, arguments in enumerate(zip(self.losses, prediction, targets, strict=True)):
+            try:
+                results.append(function(*arguments))
+            except InputError as error:
+                error.add_location(f"head {head}")
+                raise
+        return results

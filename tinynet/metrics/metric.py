@@ -20,7 +20,7 @@ from tinynet.parameter import Array
 from tinynet.saving.state import State, check_array, check_arrays, check_keys, load_arrays
 from tinynet.signature import constructor_call
 from tinynet.validation import check_array as check_is_array
-from tinynet.validation import check_shape
+from tinynet.validation import check_shape, whole_number
 
 
 class Metric(NamedKeywords, ABC):
@@ -127,6 +127,69 @@ class MeanMetric(Metric):
 
 
 @final
+class HeadMetric(Metric):
+    """The metric of one head: of one array of a tuple of predictions, and of its targets.
+
+    Targets that are one array are those of every head. The results are named `name_accuracy`, by
+    default `head_0_accuracy`.
+
+    Raises:
+        InputError: head is negative, or metric is none; from `update`, no tuple with this head.
+
+    >>> from tinynet import Accuracy
+    >>> metric = HeadMetric(1, Accuracy(), name="digit")
+    >>> metric((np.zeros((2, 1)), np.eye(2)), (np.zeros(2), np.array([0, 0])))
+    {'digit_accuracy': 0.5}
+    """
+
+    def __init__(self, head: int, metric: Metric, *, name: str | None = None) -> None:
+        self.head = whole_number("HeadMetric", "head", head, at_least=0)
+        _check_metric("HeadMetric", metric)
+        self.metric = metric
+        self.name = name
+        self.shapes_vary = metric.shapes_vary
+        directions = {result: _direction(metric, result) for result in metric.results()}
+        self.higher_is_better = {self._prefix + result: up for result, up in directions.items()}
+
+    @property
+    def _prefix(self) -> str:
+        return f"head_{self.head}_" if self.name is None else f"{self.name}_"
+
+    def update(self, prediction: Any, targets: Any) -> None:
+        """prediction: arrays (N, ...), targets: arrays (N, ...), or one for every head."""
+        for name, given in (("prediction", prediction), ("targets", targets)):
+            several = isinstance(given, tuple)
+            if (several and len(given) <= self.head) or (name == "prediction" and not several):
+                got = f"a tuple of {len(given)}" if several else type(given).__name__
+                raise InputError(
+                    f"{self!r} expects {name} to be a tuple of at least {self.head + 1} arrays, "
+                    f"got {got}"
+                )
+        own = targets[self.head] if isinstance(targets, tuple) else targets
+        self.metric.update(prediction[self.head], as_column(prediction[self.head], own))
+
+    def results(self) -> dict[str, Any]:
+        """Those of the metric, with the name in front."""
+        return {self._prefix + name: value for name, value in self.metric.results().items()}
+
+    def reset(self) -> None:
+        """Starts again, without any batch."""
+        self.metric.reset()
+
+    def state_dict(self) -> State:
+        """The counts of the metric."""
+        return self.metric.state_dict()
+
+    def check_state_dict(self, state: Any) -> None:
+        """Raises InputError unless the state is one of the metric."""
+        self.metric.check_state_dict(state)
+
+    def load_state_dict(self, state: Any) -> None:
+        """Continues from a state."""
+        self.metric.load_state_dict(state)
+
+
+@final
 class Metrics:
     """Several metrics of the same predictions: copies of those given, starting from 0.
 
@@ -139,9 +202,7 @@ class Metrics:
         if not isinstance(metrics, Sequence):
             raise InputError(f"Trainer expects metrics as a list of them, got {metrics!r}")
         for metric in metrics:
-            if not isinstance(metric, Metric):
-                hint = f": write {metric.__name__}(...)" if isinstance(metric, type) else ""
-                raise InputError(f"Trainer expects metrics, got {metric!r}{hint}")
+            _check_metric("Trainer", metric)
             _check_direction(metric)
         self.metrics = deepcopy(tuple(metrics))
         self.reset()
@@ -154,7 +215,7 @@ class Metrics:
         for metric in self.metrics:
             metric.reset()
 
-    def update(self, prediction: Array, targets: Array) -> None:
+    def update(self, prediction: Any, targets: Any) -> None:
         """Adds a batch; targets (N,) and (N, 1) are given in the shape of the prediction."""
         column = as_column(prediction, targets)  # else a metric might broadcast them to (N, N)
         for metric in self.metrics:
@@ -192,6 +253,12 @@ class Metrics:
         self.check_state_dict(state)
         for index, metric in enumerate(self.metrics):
             metric.load_state_dict(state[str(index)])
+
+
+def _check_metric(who: str, metric: Any) -> None:
+    if not isinstance(metric, Metric):
+        hint = f": write {metric.__name__}(...)" if isinstance(metric, type) else ""
+        raise InputError(f"{who} expects metrics, got {metric!r}{hint}")
 
 
 def _direction(metric: Metric, name: str) -> bool | None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from tinynet.errors import InputError
 from tinynet.layers.sequential import Sequential
-from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, GREY, new_figure
+from tinynet.samples import Samples
+from tinynet.summary import shape_text
 
 # All lengths are in inches. The texts are monospaced, so that their width is known beforehand.
 CHARACTER, LINE = 0.0755, 0.16  # at size 9
@@ -51,7 +51,7 @@ class Frame:
         return self.path.count(".") + 1
 
 
-def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figure:
+def model_diagram(model: Sequential, x_or_shape: Samples | Sequence[int]) -> Figure:
     """The layers from top to bottom, each with its output shape and number of parameters.
 
     Takes an x or the shape of one, batch axis included, as `summary` does. A Sequential inside the
@@ -68,14 +68,13 @@ def model_diagram(model: Sequential, x_or_shape: Array | Sequence[int]) -> Figur
     if not isinstance(model, Sequential):
         raise InputError(f"model_diagram expects a Sequential, got {model!r}")
     steps = copy.deepcopy(model).walk(x_or_shape)
-    shape = x_or_shape.shape if isinstance(x_or_shape, np.ndarray) else tuple(x_or_shape)
-    boxes = [Box("", ["x"], str(shape), None)]
+    boxes = [Box("", ["x"], shape_text(model.example_input(x_or_shape)), None)]
     for path, layer, y in steps:
         lines = textwrap.wrap(
             repr(layer), LONGEST, max_lines=3, placeholder=" ...", break_on_hyphens=False
         )
         count = sum(parameter.value.size for parameter in layer.parameters())
-        boxes.append(Box(path, lines, str(np.shape(y)), count))
+        boxes.append(Box(path, lines, shape_text(y), count))
     frames = _place(boxes)
 
     margin = PAD * (1 + max((frame.depth for frame in frames), default=0))

@@ -14,7 +14,7 @@ from tinynet.layer import Layer
 from tinynet.metrics.metric import Metrics
 from tinynet.mode import in_mode, inference
 from tinynet.optimizers.optimizer import Optimizer, check_complete
-from tinynet.parameter import Array
+from tinynet.samples import Samples, take
 from tinynet.training.progress import Progress
 from tinynet.validation import finite_number
 
@@ -35,8 +35,8 @@ def check_parts(model: Any, loss: Any, optimizer: Any) -> None:
 
 
 def split_validation(
-    x: Array, y: Array, share: float, validation: Any, seed: int
-) -> tuple[Array, Array, Any]:
+    x: Samples, y: Samples, share: float, validation: Any, seed: int
+) -> tuple[Any, Any, Any]:
     """Returns x, y and validation, for a share above 0 with rows drawn out of x and y.
 
     Which rows depends on the seed and the number of samples alone, so that every `fit` of a run
@@ -50,7 +50,7 @@ def split_validation(
             f"fit expects validation= or validation_split=, got both, a share of {share:g} as well"
         )
     data = Batches(x, y)  # checks that they are arrays of one length
-    total = len(data.x)
+    total = data.size
     count = round(share * total)
     if not 0 < count < total:
         raise InputError(
@@ -60,7 +60,8 @@ def split_validation(
     # The last number makes these other random numbers than those of the order and of transforms.
     rows = np.random.default_rng((seed, 0, 0, 1)).permutation(total)
     held_out, rest = np.sort(rows[:count]), np.sort(rows[count:])
-    return data.x[rest], data.y[rest], (data.x[held_out], data.y[held_out])
+    held = take(data.x, held_out), take(data.y, held_out)
+    return take(data.x, rest), take(data.y, rest), held
 
 
 def check_validation(model: Layer, loss: Layer, metrics: Metrics, validation: Any) -> None:
@@ -78,7 +79,7 @@ def check_validation(model: Layer, loss: Layer, metrics: Metrics, validation: An
         raise
 
 
-def try_batch(model: Layer, loss: Layer, metrics: Metrics, x: Array, y: Array) -> None:
+def try_batch(model: Layer, loss: Layer, metrics: Metrics, x: Samples, y: Samples) -> None:
     """Sends a batch through model, loss and copies of the metrics, and changes none of them."""
     with inference():
         prediction = model(x)
@@ -88,18 +89,18 @@ def try_batch(model: Layer, loss: Layer, metrics: Metrics, x: Array, y: Array) -
 
 def check_single_sample(model: Layer, batches: Batches, part: int, epoch: int) -> None:
     """Tries a last batch, or part of a batch, of one sample, which BatchNorm refuses."""
-    sizes = (min(batches.batch_size, len(batches.x)), batches.last_size)
+    sizes = (min(batches.batch_size, batches.size), batches.last_size)
     if part > 1 and not any(size % part == 1 for size in sizes):
         return
     x, _ = next(batches.epoch(epoch, start=len(batches) - 1))
     try:
         with in_mode(training=True):
-            deepcopy(model)(x[:1])
+            deepcopy(model)(take(x, slice(1)))
     except InputError as error:
         micro = f", micro_batch_size={part}" if part < max(sizes) else ""
         raise InputError(
             "fit expects batches that the model can be trained on, got one of 1 sample "
-            f"({len(batches.x)} samples, batch_size={batches.batch_size}{micro}): {error}; take "
+            f"({batches.size} samples, batch_size={batches.batch_size}{micro}): {error}; take "
             "another batch size, last_batch='drop' or last_batch='join'"
         ) from error
 

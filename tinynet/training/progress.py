@@ -6,11 +6,11 @@ from typing import Any, final
 
 from tinynet.datasets.batches import Batches
 from tinynet.errors import DivergenceError, InputError
-from tinynet.losses.loss import LossSum
+from tinynet.losses.batch_loss import LossSum
 from tinynet.saving.state import State, check_keys
 from tinynet.validation import finite_number, whole_number
 
-_NEW_EPOCH: dict[str, float | None] = {"batch": 0, "loss_sum": 0.0, "divisor": None}
+_NEW_EPOCH: dict[str, Any] = {"batch": 0, "loss_sum": (), "divisor": ()}
 
 
 @final
@@ -21,15 +21,16 @@ class Progress:
     epoch: int = 0
     step: int = 0
     batch: int = 0
-    loss_sum: float = 0.0  # over the current epoch, and what to divide it by, see `LossSum`
-    divisor: float | None = None
+    # Over the current epoch, for each head, and what to divide them by, see `LossSum`.
+    loss_sum: tuple[float, ...] = ()
+    divisor: tuple[float | None, ...] = ()
     size: int = 0  # of the data set; with another size or batch size the order is another
     batch_size: int = 0
     batches: int = 0  # of an epoch
 
     def check(self, batches: Batches) -> None:
         """Raises InputError if the current epoch was started with other batches."""
-        size, batch_size, count = len(batches.x), batches.batch_size, len(batches)
+        size, batch_size, count = batches.size, batches.batch_size, len(batches)
         if self.batch and (size, batch_size, count) != (self.size, self.batch_size, self.batches):
             raise InputError(
                 f"fit expects to continue within epoch {self.epoch + 1}, with {self.size} samples, "
@@ -43,7 +44,7 @@ class Progress:
         """Starts an epoch, continues the current one and raises as `check`, or restarts it."""
         if not restart:
             self.check(batches)
-        sizes = {"size": len(batches.x), "batch_size": batches.batch_size, "batches": len(batches)}
+        sizes = {"size": batches.size, "batch_size": batches.batch_size, "batches": len(batches)}
         self._set(**sizes, **(_NEW_EPOCH if restart else {}))
 
     def where_interrupted(self, epochs: int) -> str:
@@ -90,14 +91,17 @@ class Progress:
         epoch = LossSum(self.loss_sum, self.divisor)
         epoch.add(loss)
         self._set(
-            step=self.step + 1, batch=self.batch + 1, loss_sum=epoch.total, divisor=epoch.divisor
+            step=self.step + 1,
+            batch=self.batch + 1,
+            loss_sum=epoch.totals,
+            divisor=epoch.divisors,
         )
 
     def finish_epoch(self) -> None:
         """Counts an epoch."""
         self._set(epoch=self.epoch + 1, **_NEW_EPOCH)
 
-    def _set(self, **counts: float | None) -> None:
+    def _set(self, **counts: Any) -> None:
         vars(self).update(counts)  # all of them at once, whenever an interrupt comes
 
     def state_dict(self) -> State:
@@ -107,15 +111,24 @@ class Progress:
     def check_state_dict(self, state: Any) -> None:
         """Raises InputError unless the state has every count."""
         check_keys("Progress", state, self.state_dict())
-        for name, value in state.items():
-            if name == "loss_sum":
-                finite_number("Progress", name, value)
-            elif name == "divisor":
-                finite_number("Progress", name, 0 if value is None else value, at_least=0)
-            else:
-                whole_number("Progress", name, value, at_least=0)
+        sums, divisors = state["loss_sum"], state["divisor"]
+        if not (isinstance(sums, list | tuple) and isinstance(divisors, list | tuple)):
+            raise InputError(
+                f"Progress expects loss_sum and divisor to be lists, got {sums!r} and {divisors!r}"
+            )
+        if len(sums) != len(divisors):
+            raise InputError(
+                f"Progress expects a divisor for each loss_sum, got {len(divisors)} for {len(sums)}"
+            )
+        for value in sums:
+            finite_number("Progress", "loss_sum", value)
+        for value in divisors:
+            finite_number("Progress", "divisor", 0 if value is None else value, at_least=0)
+        for name in set(state) - {"loss_sum", "divisor"}:
+            whole_number("Progress", name, state[name], at_least=0)
 
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state."""
         self.check_state_dict(state)
-        self._set(**state)
+        sums, divisors = tuple(state["loss_sum"]), tuple(state["divisor"])
+        self._set(**state | {"loss_sum": sums, "divisor": divisors})

@@ -6,6 +6,7 @@ gradients, and `DelayedInterrupts` lets Ctrl-C wait while the optimizer updates 
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -15,20 +16,23 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.losses.loss import LossSum, batch_loss
+from tinynet.losses.batch_loss import LossSum, batch_loss, whole_divisors
+from tinynet.losses.loss import MultiTaskLoss
 from tinynet.metrics.metric import Metrics
 from tinynet.parameter import Array
+from tinynet.samples import Samples, count_samples, take
 from tinynet.saving.state import State, generator_states, load_generators
 
 
 def accumulate_gradients(
     model: Layer,
     loss: Layer,
-    x: Array,
-    y: Array,
+    x: Samples,
+    y: Samples,
     size: int,
-    observe: Callable[[Array, Array], None] = lambda _prediction, _targets: None,
+    observe: Callable[[Any, Any], None] = lambda _prediction, _targets: None,
 ) -> tuple[float, LossSum]:
     """Gradient accumulation: returns the loss of a batch, also as a sum, and leaves its gradients.
 
@@ -37,6 +41,9 @@ def accumulate_gradients(
     unless a layer combines samples (BatchNorm) or draws random numbers (Dropout). `observe` gets
     the predictions and targets of each part.
 
+    Raises:
+        InputError: the divisor of a head of a MultiTaskLoss depends on the predictions.
+
     >>> from tinynet import Dense, MeanSquaredError
     >>> model, x = Dense(1, 1, rng=0), np.arange(6, dtype=np.float32)[:, None]
     >>> whole, _ = accumulate_gradients(model, MeanSquaredError(), x, 2 * x, 6)
@@ -44,7 +51,8 @@ def accumulate_gradients(
     >>> round(whole, 4), round(in_parts, 4)
     (30.4368, 30.4368)
     """
-    if len(x) <= size:
+    count = count_samples(x)
+    if count <= size:
         prediction = model(x)
         batch = batch_loss(loss, prediction, y)
         observe(prediction, y)
@@ -52,20 +60,41 @@ def accumulate_gradients(
         return batch.value, batch.sum
     total, parameters = LossSum(), [*model.parameters(), *loss.parameters()]
     sums = [np.zeros_like(parameter.value) for parameter in parameters]
-    for start in range(0, len(x), size):
+    divisors = None  # one head is divided at the end, several each by its own on the way
+    for start in range(0, count, size):
         rows = slice(start, start + size)
-        prediction = model(x[rows])
-        batch = batch_loss(loss, prediction, y[rows])
+        prediction, targets = model(take(x, rows)), take(y, rows)
+        batch = batch_loss(loss, prediction, targets)
         total.add(batch.sum)
-        observe(prediction, y[rows])
-        if not batch.factor:
+        observe(prediction, targets)
+        if divisors is None and isinstance(loss, MultiTaskLoss):
+            divisors = whole_divisors(loss, prediction, y)
+        gradient = batch.gradient(divisors)
+        if gradient is None:
             continue
-        model.backward(batch.source.backward())
-        for gradient, parameter in zip(sums, parameters, strict=True):
-            gradient += batch.factor * np.asarray(parameter.grad)
-    for gradient, parameter in zip(sums, parameters, strict=True):
-        parameter.grad = gradient * (total.divisor != 0) / (total.divisor or 1.0)
+        model.backward(gradient)
+        for gradients, parameter in zip(sums, parameters, strict=True):
+            gradients += np.asarray(parameter.grad)
+    if divisors is None:
+        (divisor,) = total.divisors
+        for gradients in sums:
+            gradients *= (divisor != 0) / (divisor or 1.0)
+    else:
+        _check_divisors(divisors, total.divisors)
+    for gradients, parameter in zip(sums, parameters, strict=True):
+        parameter.grad = gradients
     return total.mean, total
+
+
+def _check_divisors(expected: tuple[float | None, ...], found: tuple[float | None, ...]) -> None:
+    """Requires the divisors of the parts to be those of the whole batch."""
+    for head, (whole, parts) in enumerate(zip(expected, found, strict=True)):
+        if not math.isclose(whole or 0.0, parts or 0.0, rel_tol=1e-9):
+            raise InputError(
+                f"head {head}: gradient accumulation expects a divisor that depends on the targets "
+                f"alone, got {parts} for the parts of a batch and {whole} for all of it; train "
+                "without micro_batch_size"
+            )
 
 
 @final

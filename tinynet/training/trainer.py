@@ -22,13 +22,13 @@ from tinynet.datasets.batches import Batches, Transform
 from tinynet.errors import InputError
 from tinynet.keywords import NamedKeywords, named_keywords
 from tinynet.layer import Layer
-from tinynet.losses.loss import LossSum, batch_loss
+from tinynet.losses.batch_loss import LossSum, batch_loss
 from tinynet.metrics.metric import Metric, Metrics
 from tinynet.mode import in_mode, inference
 from tinynet.optimizers.optimizer import Optimizer, check_complete
 from tinynet.optimizers.schedules import Schedule
-from tinynet.parameter import Array
 from tinynet.precision import input_cast
+from tinynet.samples import Samples, check_samples
 from tinynet.saving.state import (
     State,
     check_generators,
@@ -41,7 +41,7 @@ from tinynet.training.callback import Callback, Callbacks
 from tinynet.training.history import History
 from tinynet.training.progress import Progress
 from tinynet.training.step import DelayedInterrupts, Snapshot, accumulate_gradients, counts_of
-from tinynet.validation import check_array, one_of, whole_number
+from tinynet.validation import one_of, whole_number
 
 
 @final
@@ -85,7 +85,7 @@ class Trainer(NamedKeywords):
         self.history = History()
         self.epochs = 0  # the total that the last fit was given
         self.metric_names: tuple[str, ...] = ()  # of the last fit, in the order of its history
-        self.batch: Array = np.zeros(0)  # x of the last step
+        self.batch: Any = np.zeros(0)  # x of the last step
         self.stopping = False
         self._progress = Progress()
         self._callbacks = Callbacks(())
@@ -128,12 +128,12 @@ class Trainer(NamedKeywords):
     @named_keywords
     def fit(
         self,
-        x: Array,
-        y: Array,
+        x: Samples,
+        y: Samples,
         *,
         epochs: int,
         batch_size: int = 64,
-        validation: tuple[Array, Array] | None = None,
+        validation: tuple[Samples, Samples] | None = None,
         validation_split: float = 0.0,
         callbacks: Sequence[Callback] = (),
         transform: Transform | None = None,
@@ -143,10 +143,11 @@ class Trainer(NamedKeywords):
     ) -> History:
         """Trains until `epochs` are done in total, earlier ones included; returns the history.
 
-        x: (N, ...) and y: (N, ...), also memory-mapped; for them, `transform` and `last_batch` see
-        `Batches`. A batch larger than `micro_batch_size` is processed in parts with less memory,
-        for the same step, see `accumulate_gradients`. `validation_split` draws a share of x and y
-        by the seed, and validates with it. A fit that has nothing left to train says so on stderr.
+        x: (N, ...) and y: (N, ...), or tuples of such arrays, also memory-mapped; for them,
+        `transform` and `last_batch` see `Batches`. A batch larger than `micro_batch_size` is
+        processed in parts with less memory, for the same step, see `accumulate_gradients`.
+        `validation_split` draws a share of x and y by the seed, and validates with it. A fit that
+        has nothing left to train says so on stderr.
 
         After an interrupt or an error the next fit continues as if nothing had been, given the same
         callbacks. With `restart_epoch` it starts the current epoch again, from the present weights,
@@ -161,8 +162,8 @@ class Trainer(NamedKeywords):
             x, y, batch_size, seed=self.seed, transform=transform, last_batch=last_batch
         )
         if transform is None:  # which might make numbers of something else
-            check_array("fit", "x", x)
-            check_array("fit", "y", y)
+            check_samples("fit", "x", x)
+            check_samples("fit", "y", y)
         part = max(batch_size, batches.last_size) if micro_batch_size is None else micro_batch_size
         part = whole_number("fit", "micro_batch_size", part)
         epochs = whole_number("fit", "epochs", epochs, at_least=0)
@@ -208,7 +209,7 @@ class Trainer(NamedKeywords):
         """Ends the running fit after this step or epoch; for callbacks."""
         self.stopping = True
 
-    def evaluate(self, x: Array, y: Array, *, batch_size: int = 1024) -> dict[str, Any]:
+    def evaluate(self, x: Samples, y: Samples, *, batch_size: int = 1024) -> dict[str, Any]:
         """Returns the loss and the metrics on (x, y), the same for every batch size.
 
         It works like `inference`: the model is only read.
@@ -226,7 +227,7 @@ class Trainer(NamedKeywords):
                 metrics.update(prediction, y_batch)
         return {"loss": loss.mean, **metrics.results()}
 
-    def predict(self, x: Array, batch_size: int = 1024) -> Array:
+    def predict(self, x: Samples, batch_size: int = 1024) -> Any:
         """Returns the output of the model for any number of samples, see `Layer.predict`."""
         return self.model.predict(x, batch_size)
 
@@ -340,7 +341,7 @@ class Trainer(NamedKeywords):
             self._callbacks = Callbacks(())
             callbacks.close()
 
-    def _train_step(self, x: Array, y: Array, part: int, snapshot: Snapshot) -> None:
+    def _train_step(self, x: Samples, y: Samples, part: int, snapshot: Snapshot) -> None:
         """Takes a step; an exception leaves the state before it or after it."""
         self.batch, step, updates = x, self.step, self.optimizer.steps
         values, total = {}, LossSum()
@@ -368,7 +369,7 @@ class Trainer(NamedKeywords):
         self.history.add_step(values)
         self._progress.count(loss)
 
-    def _end_epoch(self, validation: tuple[Array, Array] | None, callbacks: Callbacks) -> None:
+    def _end_epoch(self, validation: tuple[Samples, Samples] | None, callbacks: Callbacks) -> None:
         """Measures and counts an epoch; an exception, also of a callback, undoes it."""
         rate = self.optimizer.learning_rate
         schedule = rate if isinstance(rate, Schedule) else None
