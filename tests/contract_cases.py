@@ -11,6 +11,7 @@ from tinynet import (
     GRU,
     LSTM,
     RNN,
+    Array,
     AvgPool2D,
     BatchNorm,
     Bidirectional,
@@ -25,6 +26,7 @@ from tinynet import (
     GlobalAvgPool2D,
     GlobalPool1D,
     GroupNorm,
+    Heads,
     Hinge,
     Huber,
     KLDivergence,
@@ -38,6 +40,7 @@ from tinynet import (
     MeanAbsoluteError,
     MeanSquaredError,
     MultiHeadAttention,
+    MultiTaskLoss,
     Parallel,
     Permute,
     PositionalEmbedding,
@@ -61,6 +64,39 @@ from tinynet import (
 )
 
 N = 5  # samples
+
+
+class Packed(Layer):
+    """A layer of tuples as one of arrays: they lie side by side, along axis 1.
+
+    `widths` are those of the arrays of x; without them x is one array.
+    """
+
+    def __init__(self, layer: Layer, widths: tuple[int, ...] = ()) -> None:
+        self.layer = layer
+        self.widths = widths
+
+    def forward(self, x: Array, *targets: Array) -> Any:
+        self.check_input(x, "N", sum(self.widths) or "D")
+        for array in targets:
+            self.check_input(array, "N", sum(self.widths), name="targets", integers=True)
+        y = self.layer(*(self.unpacked(array) for array in (x, *targets)))
+        several = isinstance(y, tuple)
+        widths = [array.shape[1] for array in y] if several else None
+        packed = np.concatenate(y, axis=1) if several else y
+        self.save_for_backward(packed, widths)
+        return packed
+
+    def unpacked(self, x: Array) -> Any:
+        return tuple(np.split(x, np.cumsum(self.widths)[:-1], axis=1)) if self.widths else x
+
+    def backward(self, dy: Array | float = 1.0) -> Array:
+        dy, widths = self.saved_for_backward(dy)
+        parts: list[Any] = [] if np.ndim(dy) == 0 else [dy]
+        if widths is not None:
+            parts = [tuple(np.split(dy, np.cumsum(widths)[:-1], axis=1))]
+        dx = self.layer.backward(*parts)
+        return np.concatenate(dx, axis=1) if self.widths else np.asarray(dx)
 
 
 class Case(NamedTuple):
@@ -285,6 +321,19 @@ CASES: dict[str, Case] = {
     "Concatenate of one": Case(lambda: Concatenate([ReLU()], axis=2), (N, 4, 2)),
     "Parallel": Case(lambda: Parallel([Dense(3, 2, rng=0), ReLU()], sizes=[3, 1]), (N, 4)),
     "Parallel of one": Case(lambda: Parallel([ReLU()], axis=-1), (N, 2, 4)),
+    "Parallel of a tuple": Case(
+        lambda: Packed(Parallel([Dense(3, 2, rng=0), ReLU()]), widths=(3, 1)), (N, 4)
+    ),
+    "Heads": Case(
+        lambda: Packed(Heads([Dense(4, 3, rng=0), [Dense(4, 2, rng=1), ReLU()]])), (N, 4)
+    ),
+    "Sequential of tuples": Case(
+        lambda: Packed(
+            Sequential([Parallel([Dense(3, 2, rng=0), ReLU()]), Heads([Dense(3, 1, rng=1)])]),
+            widths=(3, 1),
+        ),
+        (N, 4),
+    ),
     "Residual": Case(lambda: Residual([Dense(4, 4, rng=0), ReLU()]), (N, 4)),
     "Residual with a shortcut": Case(
         lambda: Residual([Dense(4, 3, rng=0), ReLU()], Dense(4, 3, rng=1)), (N, 4)
@@ -297,6 +346,11 @@ CASES: dict[str, Case] = {
     "Select": Case(lambda: Select(-1), (N, 2, 3)),
     "Select of a slice": Case(lambda: Select(slice(0, 3), axis=2), (N, 2, 3)),
     # losses
+    "MultiTaskLoss": Case(
+        lambda: Packed(MultiTaskLoss([Huber(), MeanSquaredError()], weights=[1, 0.5]), (1, 2)),
+        (N, 3),
+        (HALVES,),
+    ),
     "SoftmaxCrossEntropy of labels": Case(SoftmaxCrossEntropy, (N, 3), (LABELS,)),
     "SoftmaxCrossEntropy of rows": Case(SoftmaxCrossEntropy, (N, 3), (THIRDS,)),
     "SoftmaxCrossEntropy of sequences": Case(

@@ -134,7 +134,7 @@ class Layer(NamedKeywords, ABC):
             return concatenate([self(cast(part) if cast else part) for part in parts])
 
     @final
-    def output_shape(self, x_or_shape: Samples | Sequence[int]) -> tuple[Any, ...]:
+    def output_shape(self, x_or_shape: Samples | Sequence[Any]) -> tuple[Any, ...]:
         """The shape of y for an x, or for the shape of one, batch axis included.
 
         An empty batch goes through the whole network in inference mode, so that every layer
@@ -167,13 +167,13 @@ class Layer(NamedKeywords, ABC):
             return tuple((count, *array.shape[1:]) for array in y)
         return (count, *y.shape[1:])
 
-    def example_input(self, x_or_shape: Samples | Sequence[int]) -> Any:
+    def example_input(self, x_or_shape: Samples | Sequence[Any]) -> Any:
         """An x as it is, or zeros of a shape, of integers where the first layer needs them."""
         is_array = isinstance(x_or_shape, np.ndarray)
         return x_or_shape if is_array else example_input(self, x_or_shape)
 
     @final
-    def summary(self, x_or_shape: Samples | Sequence[int]) -> None:
+    def summary(self, x_or_shape: Samples | Sequence[Any]) -> None:
         """Prints the layers inside with output shapes and numbers of parameters, and the totals."""
         from tinynet.summary import summary_table  # who does not ask does not pay for its import
 
@@ -196,12 +196,9 @@ class Layer(NamedKeywords, ABC):
     @final
     def save_for_backward(self, y: Samples | float, *values: Any) -> None:
         """Keeps, in `forward`, what `backward` needs, and the shape and dtype of y to check dy."""
-        if MODE.get() == "inference":
-            return
-        if isinstance(y, tuple):
-            self._saved = ([(np.shape(array), array.dtype) for array in y], values)
-        else:
-            self._saved = ((np.shape(y), getattr(y, "dtype", None)), values)
+        if MODE.get() != "inference":
+            several = [(a.shape, a.dtype) for a in y] if isinstance(y, tuple) else None
+            self._saved = (several or (np.shape(y), getattr(y, "dtype", None)), values)
 
     @final
     def saved_for_backward(self, dy: Samples | float = 1.0) -> tuple[Any, ...]:
@@ -383,7 +380,7 @@ def _walk(
     is_layer = isinstance(value, Layer)
     items: Iterable[tuple[Any, Any]] = ()
     if is_layer or isinstance(value, dict):
-        items = (vars(value) if is_layer else value).items()
+        items = dict(vars(value) if is_layer else value).items()  # another thread may add `_saved`
     elif isinstance(value, list | tuple):
         items = enumerate(value)
     for name, item in items:

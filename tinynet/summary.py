@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tinynet.layer import Layer
 
 
-def summary_table(model: Layer, x_or_shape: Samples | Sequence[int]) -> str:
+def summary_table(model: Layer, x_or_shape: Samples | Sequence[Any]) -> str:
     """A row for each layer that computes something, in the order of the calls, and the totals.
 
     Containers such as `Sequential` and `Residual` are shown as the layers inside them; `layers` is

@@ -128,28 +128,38 @@ def array_hint(value: Any, name: str = "x") -> str:
     'classes, labels = np.unique(labels, return_inverse=True) makes integers of them'
     """
     variable = name.split()[-1]
-    if isinstance(value, tuple) and any(map(_is_plain, value)):
-        return _TUPLE_HINTS.get(variable, _TUPLE_HINTS["targets"])
     if _is_plain(value):
         return _number_hint(value, variable)
+    several = _several_hint(value, variable)
     conversion = _conversion(value, variable)
-    if not conversion:
-        return ""
+    if not conversion or (several and not isinstance(value, list)):
+        return several
     try:
         rows = np.asarray(value[:100])  # enough to see what the array would hold
     except ValueError:
-        return f"{conversion} makes one of samples that have the same shape"
+        return several or f"{conversion} makes one of samples that have the same shape"
     except Exception:  # not everything can be sliced
         return f"{conversion} makes one"
     numeric = rows.ndim == 0 or rows.dtype.kind in "fiub"
     further = "" if numeric else _number_hint(rows, variable)
-    return f"{conversion} makes one{further and '; '}{further}"
+    return "; ".join(filter(None, (f"{conversion} makes one", further, several)))
 
 
-_TUPLE_HINTS = {
-    "x": "Parallel takes a tuple, with a branch for each array",
-    "targets": "MultiTaskLoss and HeadMetric take a tuple, with an array for each head",
-}
+def _several_hint(value: Any, variable: str) -> str:
+    """What several arrays with the same number of samples need in place of one array."""
+    arrays = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(arrays, list | tuple) or not all(_is_plain(a) and a.ndim for a in arrays):
+        return ""
+    if len({len(array) for array in arrays}) != 1:
+        return ""
+    if not isinstance(value, tuple):
+        values = f"{variable}.values()" if isinstance(value, dict) else variable
+        return f"tuple({values}) makes several {'inputs' if variable == 'x' else 'outputs'} of it"
+    if variable == "x":
+        return "Parallel takes a tuple, with a branch for each array"
+    if "[" in variable or variable == "y":
+        return "a tuple holds arrays, and no tuples"
+    return "MultiTaskLoss and HeadMetric take a tuple, with an array for each head"
 
 
 def _is_plain(value: Any) -> bool:

@@ -56,8 +56,10 @@ class Sequential(Masked):
     def forward(self, x: Samples, padding_mask: Array | None = None) -> Any:
         """x: that of the first layer -> y: of the last; the mask goes from layer to layer."""
         # An empty batch checks itself; in an x of one axis only the layer knows where samples are.
-        several = isinstance(x, tuple) and any(isinstance(array, np.ndarray) for array in x)
-        if not self._checked and (several or (isinstance(x, np.ndarray) and x.ndim > 1 and len(x))):
+        several = isinstance(x, tuple) and len(x) > 0
+        first: Any = x[0] if several else x
+        is_array = isinstance(first, np.ndarray)
+        if not self._checked and is_array and first.ndim > (not several) and len(first):
             with suppress(EmptyBatchError):
                 self.output_shape(x)
         y = x
@@ -68,7 +70,7 @@ class Sequential(Masked):
             else:
                 y = self._at(index, layer, y)
         self._checked = True
-        self.save_for_backward(y, several or (isinstance(x, np.ndarray) and x.dtype.kind == "f"))
+        self.save_for_backward(y, several or (is_array and first.dtype.kind == "f"))
         return y
 
     def backward(self, dy: Any) -> Any:
@@ -107,13 +109,13 @@ class Sequential(Masked):
             error.add_location(f"layer {index + 1} of {len(self)}")
             raise
 
-    def example_input(self, x_or_shape: Samples | Sequence[int]) -> Any:
+    def example_input(self, x_or_shape: Samples | Sequence[Any]) -> Any:
         """As in a layer; of a tuple of shapes what the first layer makes."""
         nested = isinstance(x_or_shape, tuple) and any(map(np.ndim, x_or_shape))
         owner: Any = self.layers[0] if nested else super()
         return owner.example_input(x_or_shape)
 
-    def walk(self, x_or_shape: Samples | Sequence[int]) -> list[tuple[str, Layer, Any]]:
+    def walk(self, x_or_shape: Samples | Sequence[Any]) -> list[tuple[str, Layer, Any]]:
         """Each layer, also of chains inside, as (path, layer, y), for an x or the shape of one."""
         with inference():
             return _walk(self, "", None, self.example_input(x_or_shape))

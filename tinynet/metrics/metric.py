@@ -44,7 +44,7 @@ class Metric(NamedKeywords, ABC):
         """The values so far, by name; NaN before the first batch."""
 
     @final
-    def __call__(self, prediction: Array, targets: Array) -> dict[str, Any]:
+    def __call__(self, prediction: Any, targets: Any) -> dict[str, Any]:
         """The values of this one batch."""
         former = deepcopy(self.state_dict())
         self.reset()

@@ -51,7 +51,7 @@ class Frame:
         return self.path.count(".") + 1
 
 
-def model_diagram(model: Sequential, x_or_shape: Samples | Sequence[int]) -> Figure:
+def model_diagram(model: Sequential, x_or_shape: Samples | Sequence[Any]) -> Figure:
     """The layers from top to bottom, each with its output shape and number of parameters.
 
     Takes an x or the shape of one, batch axis included, as `summary` does. A Sequential inside the
