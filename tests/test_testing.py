@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bug_zoo.right import CrossEntropy, Embedding, Gain, Sigmoid
+from bug_zoo.several import Product, TwoSquares
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -55,6 +56,39 @@ def test_right_layers_and_losses_pass() -> None:
     check_layer(Scale, ("N", "features"), start=st.floats(0.5, 2), examples=0.3)
     check_layer(CrossEntropy, ("N", "C"), targets=labels, x=bounded_floats, examples=0.3)
     check_layer(Gain, ("N", 4), examples=0.3)
+
+
+def test_a_tuple_of_patterns_makes_an_x_of_several_arrays() -> None:
+    class Bilinear(Layer):
+        def __init__(self, left: int, right: int) -> None:
+            self.w = Parameter(np.ones((left, right)))
+
+        def forward(self, x: tuple[Array, Array]) -> Array:
+            self.a, self.b = x
+            return np.asarray(np.einsum("ni,nj,ij->n", self.a, self.b, self.w.value))
+
+        def backward(self, dy: Array) -> Any:
+            self.w.grad = np.einsum("ni,nj,n->ij", self.a, self.b, dy)
+            da, db = self.b @ self.w.value.T, self.a @ self.w.value
+            return da * dy[:, None], db * dy[:, None] * (1 + (self.a.shape[1] > 1))
+
+    patterns = (("N", "left"), ("N", "right"))
+    with pytest.raises(GradientCheckError, match=r"gradient of x\[1\]") as caught:
+        check_layer(Bilinear, patterns, x=bounded_floats)
+    assert caught.value.__notes__ == [
+        "The smallest configuration that fails: Bilinear(left=2, right=1) on x of (1, 2) and (1, 1)"
+    ]
+
+    def two_squares(shapes: Any) -> st.SearchStrategy[Any]:
+        return st.tuples(*map(bounded_floats, shapes))
+
+    for targets in (two_squares, (bounded_floats, bounded_floats)):
+        check_layer(
+            TwoSquares, (("N", 2), ("N", 3)), x=bounded_floats, targets=targets, examples=0.05
+        )
+    shapes = st.just(((3, 2), (3, 2)))
+    check_layer(Product, shapes, x=(bounded_floats, bounded_floats), examples=0.05)
+    check_layer(Product, ("N", 2), x=(bounded_floats, bounded_floats), examples=0.05)
 
 
 def test_the_factory_gets_axis_sizes_by_name_and_drawn_or_fixed_arguments() -> None:
@@ -160,6 +194,7 @@ def test_a_factory_that_returns_no_layer_is_refused() -> None:
         ({"shapes": "N"}, r"shapes to be a pattern such as \(.* or a strategy .*, got 'N'"),
         ({"shapes": 3}, r"shapes to be a pattern such as \(.* or a strategy .*, got 3"),
         ({"x": floats((2, 2))}, "x to be a function from a shape to a strategy, got"),
+        ({"x": (floats, 3)}, "x to be a function from a shape to a strategy, got 3"),
         ({"targets": np.ones(3)}, "targets to be a function from a shape to a strategy, got"),
         ({"informative": 2}, "informative to be a finite number >= 0 and <= 1, got 2"),
         ({"examples": 1.5}, "examples to be a finite number >= 0 and <= 1, got 1.5"),
@@ -168,6 +203,11 @@ def test_a_factory_that_returns_no_layer_is_refused() -> None:
 def test_invalid_arguments_of_check_layer_are_refused(arguments: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=f"^check_layer expects {sentence}"):
         check_layer(**({"factory": Gain, "shapes": ("N", 4)} | arguments))
+
+
+def test_another_number_of_functions_than_shapes_is_refused() -> None:
+    with pytest.raises(InputError, match="expects a function of x for each of 2 shapes, got 3"):
+        check_layer(Product, (("N", 2), ("N", 2)), x=(floats, floats, floats))
 
 
 def test_a_factory_without_a_name_is_shown_by_its_repr() -> None:
@@ -296,7 +336,7 @@ def test_without_hypothesis_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     sentence = (
-        r'expects hypothesis to be installed, got none: pip install "tinynet-numpy\[testing\]"'
+        r'expects hypothesis to be installed, got none: in a clone, pip install -e "\.\[testing\]"'
     )
     with pytest.raises(ImportError, match=sentence):
         runpy.run_path(str(Path(str(tinynet.testing.__file__))))

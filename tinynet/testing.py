@@ -4,7 +4,7 @@
         check_layer(Gain, shapes=("N", "features"))
 
 Hypothesis shrinks a failure to the smallest configuration; the error is that of `check_gradients`.
-Needs hypothesis: `pip install "tinynet-numpy[testing]"`.
+Needs hypothesis: in a clone, `pip install -e ".[testing]"`.
 """
 
 import re
@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import GradientCheckError, InputError, Pattern, Shape
-from tinynet.gradcheck.inputs import GradientCheck, memory_layouts, prepare_check
-from tinynet.gradcheck.layer_under_test import generators_restored
+from tinynet.gradcheck.inputs import generators_restored, memory_layouts
 from tinynet.gradcheck.message import explain
 from tinynet.gradcheck.report import Report, Verdict
 from tinynet.gradcheck.rules import check_rules
+from tinynet.gradcheck.setup import GradientCheck, prepare_check
 from tinynet.layer import Layer
 from tinynet.parameter import Array
+from tinynet.samples import Samples, arrays_of
 from tinynet.signature import parameter_names
 from tinynet.validation import finite_number
 
@@ -33,7 +34,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "tinynet.testing expects hypothesis to be installed, got none: "
-        'pip install "tinynet-numpy[testing]"'
+        'in a clone, pip install -e ".[testing]"'
     ) from error
 
 __all__ = ["check_layer", "floats", "labels", "probability_rows", "seeds", "shapes_like", "sizes"]
@@ -42,13 +43,19 @@ sizes = st.integers(1, 4)  # 1 is drawn often: many bugs show for one sample or 
 seeds = st.integers(0, 2**32 - 1)
 
 
+Draw = Callable[[Shape], st.SearchStrategy[Array]]
+
+
 @st.composite
-def shapes_like(draw: st.DrawFn, pattern: Pattern) -> tuple[Shape, dict[str, int]]:
+def shapes_like(
+    draw: st.DrawFn, pattern: Pattern, named: dict[str, int] | None = None
+) -> tuple[Shape, dict[str, int]]:
     """Shapes that match a pattern such as ("N", ..., 3, "features"), and the size of each name.
 
-    As in `Layer.check_input`, a name stands for any size; ... stands for up to two axes.
+    As in `Layer.check_input`, a name stands for any size, or for the one that it has in `named`;
+    ... stands for up to two axes.
     """
-    named: dict[str, int] = {}
+    named = dict(named or {})
     shape: list[int] = []
     for size in pattern:
         if isinstance(size, str):
@@ -109,12 +116,12 @@ class DrawnLayer:
 
     layer: Layer
     call: str
-    x: Array
-    targets: Array | None
+    x: Samples
+    targets: Samples | None
 
     def __repr__(self) -> str:
-        shape = "" if self.targets is None else f" and targets of {self.targets.shape}"
-        return f"{self.call} on x of {self.x.shape}{shape}"
+        shapes = "" if self.targets is None else f" and targets of {_shapes_text(self.targets)}"
+        return f"{self.call} on x of {_shapes_text(self.x)}{shapes}"
 
 
 @st.composite
@@ -122,46 +129,65 @@ def drawn_layers(
     draw: st.DrawFn,
     /,
     factory: Callable[..., Layer],
-    shapes: Pattern | st.SearchStrategy[Shape],
-    x: Callable[[Shape], st.SearchStrategy[Array]] = floats,
-    targets: Callable[[Shape], st.SearchStrategy[Array]] | None = None,
+    shapes: Any,
+    x: Draw | tuple[Draw, ...] = floats,
+    targets: Draw | tuple[Draw, ...] | None = None,
     **configuration: Any,
 ) -> DrawnLayer:
     """Layers made by `factory` from drawn arguments, each with an x and the targets of a loss."""
     named: dict[str, int] = {}
+    shape: Any = []
     if isinstance(shapes, st.SearchStrategy):
         shape = draw(shapes)
+    elif _are_several(shapes):
+        for pattern in shapes:
+            drawn, named = draw(shapes_like(pattern, named))
+            shape.append(drawn)
     else:
         shape, named = draw(shapes_like(shapes))
+    if _are_several(shape) and not isinstance(x, tuple):
+        x = (x,) * len(shape)
+
+    def samples(name: str, function: Draw | tuple[Draw, ...]) -> Samples:
+        if not isinstance(function, tuple):
+            return draw(function(shape))
+        each = shape if _are_several(shape) else [shape] * len(function)
+        if len(each) != len(function):
+            raise InputError(
+                f"check_layer expects a function of {name} for each of {len(each)} shapes, "
+                f"got {len(function)}"
+            )
+        return tuple(draw(one(own)) for one, own in zip(function, each, strict=True))
+
     names = parameter_names(factory)
     arguments = {name: size for name, size in named.items() if name in names}
     for name, value in configuration.items():
         arguments[name] = draw(value) if isinstance(value, st.SearchStrategy) else value
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     call = f"{_name(factory)}({inside})"
-    drawn_x = draw(x(shape))
-    return DrawnLayer(
-        factory(**arguments), call, drawn_x, None if targets is None else draw(targets(shape))
-    )
+    drawn_x = samples("x", x)
+    drawn_targets = None if targets is None else samples("targets", targets)
+    return DrawnLayer(factory(**arguments), call, drawn_x, drawn_targets)
 
 
 def check_layer(
     factory: Callable[..., Layer],
-    shapes: Pattern | st.SearchStrategy[Shape],
+    shapes: Pattern | tuple[Pattern, ...] | st.SearchStrategy[Any],
     *,
-    x: Callable[[Shape], st.SearchStrategy[Array]] = floats,
-    targets: Callable[[Shape], st.SearchStrategy[Array]] | None = None,
+    x: Draw | tuple[Draw, ...] = floats,
+    targets: Draw | tuple[Draw, ...] | None = None,
     informative: float = 0.9,
     examples: float = 1.0,
     **configuration: Any,
 ) -> None:
     """Runs `check_gradients` on layers of many drawn configurations, shapes and values.
 
-    `shapes` is a pattern of x's shape as in `Layer.check_input`, or a strategy of shapes. `factory`
-    gets the sizes of the axes that it has arguments for; further arguments follow by keyword, as
-    values or strategies. `x` and, for a loss, `targets` are functions from a shape to a strategy.
-    `examples` is the share of the examples in Hypothesis' settings to draw, at least one. Write a
-    function around a constructor that has an argument of one of these names, or `**arguments`.
+    `shapes` is a pattern of x's shape as in `Layer.check_input`, a tuple of patterns for an x of
+    several arrays, or a strategy of shapes. `factory` gets the sizes of the axes that it has
+    arguments for; further arguments follow by keyword, as values or strategies. `x` and, for a
+    loss, `targets` are functions from a shape to a strategy, or tuples of them. `examples` is the
+    share of the examples in Hypothesis' settings to draw, at least one. Write a function around a
+    constructor that has an argument of one of these names, or `**arguments`.
 
     Raises:
         GradientCheckError: for the smallest configuration that fails, or if less than the share
@@ -223,11 +249,23 @@ def _check_arguments(factory: Any, shapes: Any, x: Any, targets: Any) -> None:
             f"of shapes, got {shapes!r}"
         )
     for name, value in (("x", x), ("targets", targets)):
-        if value is not None and (not callable(value) or isinstance(value, st.SearchStrategy)):
-            raise InputError(
-                f"check_layer expects {name} to be a function from a shape to a strategy, "
-                f"got {value!r}"
-            )
+        for function in value if isinstance(value, tuple) else (value,):
+            if value is not None and (
+                not callable(function) or isinstance(function, st.SearchStrategy)
+            ):
+                raise InputError(
+                    f"check_layer expects {name} to be a function from a shape to a strategy, "
+                    f"got {function!r}"
+                )
+
+
+def _are_several(shapes: Any) -> bool:
+    """Whether these are the shapes, or patterns of shapes, of several arrays."""
+    return len(shapes) > 0 and all(isinstance(shape, tuple | list) for shape in shapes)
+
+
+def _shapes_text(samples: Samples) -> str:
+    return " and ".join(f"{array.shape}" for array in arrays_of(samples))
 
 
 def _check_informative(

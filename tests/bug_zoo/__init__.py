@@ -1,6 +1,6 @@
 """Wrong layers and losses as students write them, and right ones that look suspicious."""
 
-from bug_zoo import activations, keeping, losses, norms, products, stale, starts
+from bug_zoo import activations, keeping, losses, norms, products, several, stale, starts
 from bug_zoo.specimen import ZOO, Specimen
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "losses",
     "norms",
     "products",
+    "several",
     "stale",
     "starts",
 ]

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import Array, GradientCheckError, Layer
+from tinynet import GradientCheckError, Layer
 from tinynet.gradcheck import Cause
-from tinynet.gradcheck.inputs import prepare_check
 from tinynet.gradcheck.rules import check_rules
+from tinynet.gradcheck.setup import prepare_check
+from tinynet.samples import Samples
 
-Draw = Callable[[Any], Array]  # from a np.random.Generator
+Draw = Callable[[Any], Any]  # x or targets from a np.random.Generator
 
 
 class Specimen(NamedTuple):
@@ -21,7 +22,7 @@ class Specimen(NamedTuple):
     cause: Cause
     targets: Draw | None = None
 
-    def draw(self, seed: int) -> tuple[Array, ...]:
+    def draw(self, seed: int) -> tuple[Samples, ...]:
         """X and, for a loss, its targets."""
         rng = np.random.default_rng(seed)
         x = self.x(rng)
@@ -50,7 +51,9 @@ def bug(cause: Cause, x: Draw, targets: Draw | None = None) -> Callable[[type[La
     return put
 
 
-def broken_rule(layer: Any, x: Any, *targets: Array, **settings: Any) -> GradientCheckError | None:
+def broken_rule(
+    layer: Any, x: Any, *targets: Samples, **settings: Any
+) -> GradientCheckError | None:
     """The error of the first broken rule, without the diagnosis, which takes ten times as long."""
     check = prepare_check(layer, x, *targets, **settings)
     try:

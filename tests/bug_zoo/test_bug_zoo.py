@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinynet
-from bug_zoo import ZOO, Specimen, right
+from bug_zoo import ZOO, Specimen, right, several
 from bug_zoo.right import Function
 from bug_zoo.specimen import Draw, broken_rule, labels, normal
 from tinynet import Array, GradientCheckError, Layer, Parameter, check_gradients
@@ -31,7 +31,7 @@ def caught(bug: Specimen, seed: int) -> GradientCheckError | None:
 
 
 def test_the_zoo_has_all_its_specimens() -> None:
-    assert len(ZOO) == 134
+    assert len(ZOO) == 143
 
 
 @every_bug
@@ -189,6 +189,17 @@ RIGHT = {
     "tanh": Right(right.Tanh, normal(5, 4)),
     "tanh, saturated": Right(right.Tanh, shifted(19, 5, 4)),
     "tanh of tiny numbers": Right(right.Tanh, scaled(1e-9, 5, 4)),
+    "product of two inputs": Right(several.Product, several.each(normal(5, 4), normal(5, 4))),
+    "two outputs": Right(several.TwoHeads, normal(5, 4)),
+    "mean under a mask": Right(
+        several.MaskedMean, several.each(normal(4, 5, 3), several.padding(4, 5))
+    ),
+    "losses of two outputs": Right(
+        several.TwoSquares,
+        several.each(normal(5, 4), normal(5, 3)),
+        several.each(normal(5, 4), normal(5, 3)),
+    ),
+    "smooth leaky relu": Right(several.SmoothLeakyReLU, normal(5, 4)),
     "softplus, flat": Right(Softplus, shifted(-36, 5, 4)),
     "softplus, nearly flat": Right(Softplus, shifted(-25, 5, 4)),
     "softmax": Right(right.Softmax, normal(5, 4)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bug_zoo import keeping, products
+from bug_zoo import keeping, products, several
 from bug_zoo.right import (
     BatchNorm,
     Convolution,
@@ -19,12 +19,12 @@ from bug_zoo.right import (
     Tanh,
 )
 
-from tinynet import Array, GradientCheckError, Layer, check_gradients
+from tinynet import Array, Dense, GradientCheckError, Layer, Parameter, check_gradients
 from tinynet.gradcheck import Cause, measurements
 from tinynet.gradcheck.diagnosis import diagnose
-from tinynet.gradcheck.hypotheses import Diagnosis
-from tinynet.gradcheck.inputs import prepare_check
+from tinynet.gradcheck.report import Diagnosis
 from tinynet.gradcheck.rules import check_rules
+from tinynet.gradcheck.setup import prepare_check
 
 X = np.random.default_rng(0).standard_normal((5, 4))
 
@@ -447,3 +447,144 @@ def test_a_jacobian_with_too_many_entries_is_not_computed(monkeypatch: pytest.Mo
     assert diagnosis(OfX(), X).cause is Cause.INPUT_FOR_OUTPUT
     monkeypatch.setattr(measurements, "MAX_ENTRIES", 32)  # x and y have 20
     assert diagnosis(OfX(), X).cause is None
+
+
+# A factor such as (1 - slope)
+
+
+class PerFeature(Layer):
+    """y = slope x + (1 - slope) sin x, with a learned slope for each feature."""
+
+    def __init__(self, name: str = "slope") -> None:
+        vars(self)[name] = Parameter([0.2, 0.5, 0.7, 1.4])
+
+    def forward(self, x: Array) -> Array:
+        self.x, self.s = x, self.parameters()[0].value
+        return np.asarray(self.s * x + (1 - self.s) * np.sin(x))
+
+    def backward(self, dy: Array) -> Any:
+        self.parameters()[0].grad = (dy * (self.x - np.sin(self.x))).sum(axis=0)
+        return dy * self.slopes()
+
+    def slopes(self) -> Any:
+        raise NotImplementedError
+
+
+class WithoutComplement(PerFeature):
+    def slopes(self) -> Any:
+        return self.s + np.cos(self.x)
+
+
+class WithoutSlope(PerFeature):
+    def slopes(self) -> Any:
+        return 1 + (1 - self.s) * np.cos(self.x)
+
+
+class Exchanged(several.SmoothLeakyReLU):
+    def backward(self, dy: Array) -> Any:
+        return dy * (self.slope + self.slope / (1 + np.exp(-self.x)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "multiple", "mistake"),
+    [
+        (WithoutComplement(), "slope", "without a factor (1 - slope)"),
+        (WithoutSlope(), "(1 - slope)", "without a factor slope"),
+        (several.SlopeOfOneTerm(), "slope", "without a factor (1 - slope)"),
+        (Exchanged(), "(1 - 2 slope)", "with slope and (1 - slope) exchanged"),
+    ],
+)
+def test_a_factor_that_one_term_lacks_is_found_by_changing_it(
+    layer: Layer, multiple: str, mistake: str
+) -> None:
+    found = diagnosis(layer)
+    assert found.cause is Cause.FACTOR_OF_A_TENSOR
+    assert not found.certain
+    assert found.sentence == f"the error is a multiple of {multiple}, as {mistake} in one term"
+
+
+@pytest.mark.parametrize(
+    ("slope", "sentence"),
+    [
+        (lambda y: 1 - y, "a factor (1 + y) is missing"),
+        (lambda y: 1 + y, "a factor (1 - y) is missing"),
+        (
+            lambda y: (1 - y**2) * (1 - np.arctanh(y)),
+            "extra factor (1 - x), or a missing division by it",
+        ),
+    ],
+)
+def test_a_factor_of_1_minus_an_array_is_found(slope: Any, sentence: str) -> None:
+    class Lacks(Tanh):
+        def backward(self, dy: Array) -> Any:
+            return dy * slope(self.y)
+
+    found = diagnosis(Lacks())
+    assert found.cause is Cause.FACTOR_OF_A_TENSOR
+    assert found.certain
+    assert found.sentence.endswith(sentence)
+
+
+# Several inputs and outputs
+
+
+def test_the_gradient_of_another_input_is_found_by_shape_and_value() -> None:
+    class Matrices(Layer):
+        """y = a @ b, sample by sample."""
+
+        def forward(self, x: tuple[Array, Array]) -> Array:
+            self.x = x
+            return np.asarray(x[0] @ x[1])
+
+        def backward(self, dy: Array) -> Any:
+            a, b = self.x
+            return a.transpose(0, 2, 1) @ dy, dy @ b.transpose(0, 2, 1)
+
+    a, b = (np.random.default_rng(0).standard_normal((3, 2, 4)) for _ in range(2))
+    for x in ((a, b.transpose(0, 2, 1)), (a[:, :, :2], b[:, :, :2])):
+        found = diagnosis(Matrices(), x)
+        assert found.cause is Cause.ARRAYS
+        assert found.sentence == "it is the gradient of x[1]"
+
+
+def test_an_input_of_integers_may_be_the_missing_factor() -> None:
+    class Weighted(Layer):
+        """y = weight · tanh x, with a whole number for each sample."""
+
+        def forward(self, x: tuple[Array, Array]) -> Array:
+            self.h, weights = np.tanh(x[0]), x[1][:, None]
+            return np.asarray(self.h * weights)
+
+        def backward(self, dy: Array) -> Any:
+            return dy * (1 - self.h**2), None
+
+    found = diagnosis(Weighted(), (X, np.arange(1, 6) % 3 + 1))
+    assert found.cause is Cause.FACTOR_OF_A_TENSOR
+    assert found.sentence == "a factor x[1] is missing"
+
+
+def test_an_output_that_is_not_counted_is_named() -> None:
+    class Three(Layer):
+        def forward(self, x: Array) -> Any:
+            self.x = x
+            return np.sin(x), (x**2).sum(axis=1), x**3
+
+        def backward(self, dy: Any) -> Any:
+            return dy[0] * np.cos(self.x) + 2 * dy[1][:, None] * self.x
+
+    assert diagnosis(Three()).sentence == "dy[2] is not counted"
+    assert diagnosis(several.SecondHeadForgotten()).sentence == "only dy[0] is counted"
+    assert diagnosis(several.UpstreamsExchanged()).sentence == "dy[0] and dy[1] are exchanged"
+
+
+def test_a_wrong_backward_beside_a_right_backward_parameters_is_no_stale_cache() -> None:
+    class Doubled(Dense):  # type: ignore[misc]  # final
+        def backward(self, dy: Array) -> Array:
+            dx = super().backward(dy)
+            assert self.weight.grad is not None
+            self.weight.grad = 2 * self.weight.grad
+            return dx
+
+    found = diagnosis(Doubled(4, 3, rng=0))
+    assert found.cause is Cause.FACTOR
+    assert found.sentence == "in backward, every entry is 2 times the right one"

@@ -23,8 +23,9 @@ from tinynet import (
     check_gradients,
 )
 from tinynet.gradcheck import Cause, Verdict
-from tinynet.gradcheck.inputs import GradientCheck
+from tinynet.gradcheck.inputs import Inputs
 from tinynet.gradcheck.message import is_exact, snippet
+from tinynet.gradcheck.setup import GradientCheck
 
 X = np.random.default_rng(0).standard_normal((5, 4))
 
@@ -260,7 +261,7 @@ def run(check: GradientCheck) -> Any:
 
 def checked(layer: Layer, x: Any = None, *targets: Array, **settings: Any) -> GradientCheck:
     x = np.array([[0.5, -1.5]]) if x is None else x
-    return GradientCheck(layer, (x, *targets), **({"seed": 3} | settings))
+    return GradientCheck(layer, Inputs(x, *targets), **({"seed": 3} | settings))
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ WRONG: dict[Callable[[], Layer], tuple[Verdict, str]] = {
     ),
     keeping.InTheOrderOfMemory: (
         Verdict.LAYOUT,
-        "for an x that is column-major in memory, backward gave the gradient of x ",
+        "for x and dy that are column-major in memory, backward gave the gradient of x ",
     ),
     stale.KeptByTheArray: (
         Verdict.REFILLED,

@@ -32,7 +32,7 @@ from tinynet import (
     check_gradients,
 )
 from tinynet.gradcheck import Cause
-from tinynet.gradcheck.inputs import GradientCheck, prepare_check
+from tinynet.gradcheck.setup import GradientCheck, prepare_check
 
 Draw = Callable[[np.random.Generator, int], Array]  # for a number of samples
 
@@ -173,7 +173,7 @@ def test_what_backward_parameters_keeps_is_named() -> None:
 def batches_of(check: GradientCheck) -> list[Array]:
     larger = check.larger_batch()
     assert larger is not None
-    return [batch[0] for batch in (check.inputs, *check.other_batches(), larger)]
+    return [batch.arrays["x"] for batch in (check.inputs, *check.other_batches(), larger)]
 
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -195,7 +195,8 @@ def test_batches_before_the_check_have_the_other_sign_and_the_reversed_order(
 ) -> None:
     x = np.random.default_rng(seed).standard_normal(shape)
     check = prepare_check(ReLU(), x, rng=seed)
-    for (other,) in check.other_batches():
+    for batch in check.other_batches():
+        other = batch.arrays["x"]
         given = x[np.minimum(np.arange(len(other)), shape[0] - 1)]
         assert (np.sign(other) == -np.sign(given)).all()
         for row, given_row in zip(other, given, strict=True):
@@ -224,7 +225,7 @@ def test_integers_have_other_values_at_every_position(n: int) -> None:
 @pytest.mark.parametrize(("ids", "expected"), [([3], [2]), ([0], [1]), ([1, 1], [0, 0])])
 def test_one_id_is_replaced_by_a_neighbour(ids: list[int], expected: list[int]) -> None:
     check = prepare_check(Embedding(4, 2, rng=0), np.array(ids))
-    assert check.other_batches()[-1][0].tolist() == expected
+    assert check.other_batches()[-1].arrays["x"].tolist() == expected
 
 
 def test_a_column_of_ids_with_its_own_range_gets_other_ids_of_that_range() -> None:
@@ -236,12 +237,15 @@ def test_a_column_of_ids_with_its_own_range_gets_other_ids_of_that_range() -> No
             return super().forward(ids)
 
     ids = np.array([[4, 1], [3, 0]])
-    assert prepare_check(Columns(), ids).other_batches()[-1][0].tolist() == [[3, 0], [2, 1]]
+    assert prepare_check(Columns(), ids).other_batches()[-1].arrays["x"].tolist() == [
+        [3, 0],
+        [2, 1],
+    ]
 
 
 def test_where_no_other_id_is_accepted_there_is_no_other_batch_of_the_same_size() -> None:
     check = prepare_check(Embedding(1, 2, rng=0), np.zeros(3, int))
-    assert [batch[0].shape for batch in check.other_batches()] == [(4,)]
+    assert [batch.arrays["x"].shape for batch in check.other_batches()] == [(4,)]
     report = check_gradients(Embedding(1, 2, rng=0), np.zeros((1, 2), int))
     assert "other batches before" in report.rules
     assert "an array that is filled again" not in report.rules
@@ -252,13 +256,13 @@ def test_booleans_are_inverted() -> None:
         def forward(self, x: Array) -> Array:
             return super().forward(x.astype(float))
 
-    (other,) = prepare_check(Switch(), np.ones((2, 4), bool)).other_batches()[-1]
-    assert not other.any()
+    batch = prepare_check(Switch(), np.ones((2, 4), bool)).other_batches()[-1]
+    assert not batch.arrays["x"].any()
 
 
 def other_targets(loss: Layer, targets: Array, width: int = 3) -> Array:
     x = np.random.default_rng(0).random((len(targets), width))
-    return prepare_check(loss, x, targets).other_batches()[-1][1]
+    return prepare_check(loss, x, targets).other_batches()[-1].arrays["targets"]
 
 
 def test_probabilities_remain_probabilities() -> None:
@@ -284,7 +288,8 @@ def test_probabilities_may_be_the_input() -> None:
             return np.asarray(dy / self.p)
 
     p = np.array([[0.2, 0.5, 0.3]])
-    for other, *_ in prepare_check(LogLikelihood(), p).other_batches():
+    for batch in prepare_check(LogLikelihood(), p).other_batches():
+        other = batch.arrays["x"]
         np.testing.assert_allclose(other.sum(axis=1), 1)
         assert (np.abs(other - p) > 1e-6).all()
 

@@ -14,11 +14,17 @@ from enum import StrEnum
 import numpy as np
 
 from tinynet.errors import GradientCheckError
-from tinynet.gradcheck.hypotheses import HYPOTHESES, Diagnosis, other_shape, proportional, same
-from tinynet.gradcheck.inputs import GradientCheck
-from tinynet.gradcheck.layer_under_test import Inputs
-from tinynet.gradcheck.measurements import FreshRun, GradientData
-from tinynet.gradcheck.report import Cause, Verdict
+from tinynet.gradcheck.hypotheses import (
+    HYPOTHESES,
+    factor_in_a_term,
+    other_array,
+    other_shape,
+)
+from tinynet.gradcheck.inputs import Inputs
+from tinynet.gradcheck.layer_under_test import LayerUnderTest
+from tinynet.gradcheck.measurements import FreshRun, GradientData, proportional, same
+from tinynet.gradcheck.report import Cause, Diagnosis, Verdict
+from tinynet.gradcheck.setup import GradientCheck
 
 UNKNOWN = Diagnosis(None, False, "")
 
@@ -61,11 +67,14 @@ def diagnose(check: GradientCheck, error: GradientCheckError) -> Diagnosis:
         some, zero = (FreshRun(check).gradient(error.parameter, seed=seed) for seed in (0, None))
         if np.isfinite(zero).all() or not np.isfinite(some).all():
             return Diagnosis(Cause.OVERFLOW, False, "it is in backward, where forward is finite")
+    if error.verdict is Verdict.SHAPE and error.parameter is None:
+        return Diagnosis(Cause.ARRAYS, True, "dx is a tuple like x")
     # Initial values hide mistakes, such as gains of 1 and shifts of 0.
-    name, changed = error.parameter or "x", check.with_perturbed_parameters()
+    name = error.parameter or next(iter(LayerUnderTest(check.layer).tensors(check.inputs)))
+    changed = check.with_perturbed_parameters()
     if by_history := _by_history(check, changed, error, name):
         return by_history
-    if error.verdict is Verdict.WITHOUT_DX:
+    if error.verdict is Verdict.WITHOUT_DX and FreshRun(changed).is_right(name):
         return UNKNOWN
     if error.verdict in (Verdict.BACKWARD_RAISES, Verdict.FORWARD_RAISES):
         fits = any(word in str(error) for word in ("matmul", "not aligned", "einsum"))
@@ -73,7 +82,7 @@ def diagnose(check: GradientCheck, error: GradientCheckError) -> Diagnosis:
         return Diagnosis(Cause.TRANSPOSE, False, sentence) if fits else UNKNOWN
     if error.verdict is Verdict.OTHER_BATCH:
         # The number of samples, or their values? The given number of these samples decides.
-        n, larger = len(check.inputs[0]), check.larger_batch() or check.inputs
+        n, larger = len(check.inputs), check.larger_batch() or check.inputs
         changed = replace(changed, inputs=larger)
         fewer = replace(changed, inputs=changed.take(np.arange(n)))
         if n > 1 and FreshRun(fewer).is_right(name):
@@ -83,10 +92,12 @@ def diagnose(check: GradientCheck, error: GradientCheckError) -> Diagnosis:
             return Diagnosis(Cause.FIXED_SIZE, True, sentence)
     if by_dy := _by_dy(changed, name):
         return by_dy
+    # Where the two methods differ, it is backward that is wrong.
+    where = "in backward, " if error.verdict is Verdict.WITHOUT_DX else ""
     for inputs in (changed.distinct_samples(), changed.inputs):
         found = _by_hypotheses(GradientData(FreshRun(replace(changed, inputs=inputs)), name))
         if found.cause:
-            return found
+            return found._replace(sentence=where + found.sentence)
     return UNKNOWN
 
 
@@ -119,7 +130,8 @@ def _by_history(
     if not FreshRun(changed, before=before, without_dx=without_dx).is_right(name):
         return _stale(_kept_batch(changed, before, name, without_dx))
     for perturb in ("as new arrays", "in place"):
-        if not FreshRun(check, before=before, perturb=perturb).is_right(name):
+        perturbed = FreshRun(check, before=before, perturb=perturb, without_dx=without_dx)
+        if not perturbed.is_right(name):
             sentence = "a fresh copy is right: a copy of a parameter is used after that has changed"
             return Diagnosis(Cause.STALE, True, sentence)
     return None
@@ -136,9 +148,9 @@ def _kept_batch(check: GradientCheck, before: list[Inputs], name: str, without_d
     def wrong(*batches: Inputs) -> bool:
         return not FreshRun(check, before=batches, without_dx=without_dx).is_right(name)
 
-    given, n = check.inputs, len(check.inputs[0])
-    like = next((batch for batch in before if len(batch[0]) == n), None)
-    unlike = next((batch for batch in before if len(batch[0]) != n), None)
+    given, n = check.inputs, len(check.inputs)
+    like = next((batch for batch in before if len(batch) == n), None)
+    unlike = next((batch for batch in before if len(batch) != n), None)
     try:
         of_other_size = unlike is not None and wrong(unlike)
         of_this_size = like is not None and wrong(like)
@@ -148,7 +160,7 @@ def _kept_batch(check: GradientCheck, before: list[Inputs], name: str, without_d
         # After the given batch alone even a kept value is right, unless it is a random number.
         if earlier and of_other_size | of_this_size and not wrong(given):
             kept_before, kept_after = wrong(earlier, given, given), wrong(given, earlier)
-            if kept_before and kept_after and len(earlier[0]) > n:
+            if kept_before and kept_after and len(earlier) > n:
                 return "the largest batch"
             if kept_before != kept_after:
                 size = " of this size" if unlike and not of_other_size else ""
@@ -160,7 +172,7 @@ def _kept_batch(check: GradientCheck, before: list[Inputs], name: str, without_d
 
 def _by_dy(check: GradientCheck, name: str) -> Diagnosis | None:
     """Is the gradient linear in dy: 0 for a dy of 0, and twice as large for twice the dy?"""
-    if len(check.inputs) > 1:
+    if check.inputs.is_loss:
         return None
     fresh = FreshRun(check)
     first, second = (fresh.gradient(name, seed=seed) for seed in (1, 2))
@@ -188,8 +200,10 @@ def _by_hypotheses(data: GradientData) -> Diagnosis:
     if not wrong:
         return UNKNOWN
     same_shape = data.analytic.shape == data.numeric.shape
-    hypotheses = HYPOTHESES if same_shape else (other_shape,)
+    hypotheses = HYPOTHESES if same_shape else (other_shape, other_array)
     found = [diagnosis for hypothesis in hypotheses for diagnosis in hypothesis(data)]
+    if not found and same_shape:
+        found = list(factor_in_a_term(data))  # two more runs for each number of the layer
     if not found:
         return UNKNOWN
     best = found[0]

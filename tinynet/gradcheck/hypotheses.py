@@ -5,40 +5,34 @@ Each hypothesis yields a diagnosis where the values from backward are those of i
 
 from collections.abc import Callable, Iterator
 from itertools import combinations, permutations
-from typing import NamedTuple
 
 import numpy as np
 
-from tinynet.gradcheck.measurements import GradientData
-from tinynet.gradcheck.report import Cause
+from tinynet.gradcheck.measurements import FreshRun, GradientData, proportional
+from tinynet.gradcheck.report import Cause, Diagnosis
 from tinynet.parameter import Array
-
-
-class Diagnosis(NamedTuple):
-    """A cause (None for unknown), whether it is proved, and the evidence as a clause."""
-
-    cause: Cause | None
-    certain: bool
-    sentence: str
+from tinynet.samples import arrays_of
 
 
 def other_shape(data: GradientData) -> Iterator[Diagnosis]:
     """For a gradient of the wrong shape: axes summed, not summed or permuted, or an extra one."""
     a, n = data.analytic, data.numeric
     if a.size == n.size:
-        if a.ndim == n.ndim and any(data.equal(a.transpose(axes), n) for axes in _permutations(a)):
+        if a.ndim == n.ndim and any(data.equal(a.transpose(axes), n) for axes in _permuted(a)):
             yield Diagnosis(Cause.TRANSPOSE, True, "with its axes permuted it is right")
         elif data.equal(a.reshape(n.shape), n):
             yield Diagnosis(Cause.EXTRA_AXIS, True, f"reshaped to {n.shape} it is right")
     for axes in _subsets(a.ndim):
         if a.sum(axes).shape == n.shape and data.equal(a.sum(axes), n):
-            yield Diagnosis(Cause.WRONG_AXES, True, f"summed over axis {_text(axes)} it is right")
+            yield Diagnosis(Cause.WRONG_AXES, True, f"summed over axis {_names(axes)} it is right")
     for axes in _subsets(n.ndim):
         for keepdims in (False, True):
             total = n.sum(axes, keepdims=keepdims)
             if total.shape == a.shape and data.equal(a, total):
                 yield Diagnosis(
-                    Cause.WRONG_AXES, True, f"it is the right one summed over axis {_text(axes)}"
+                    Cause.WRONG_AXES,
+                    True,
+                    f"it is the right one summed over axis {_names(axes)}",
                 )
 
 
@@ -83,7 +77,7 @@ def _factor(data: GradientData) -> Iterator[Diagnosis]:
 
 def _transpose(data: GradientData) -> Iterator[Diagnosis]:
     n = data.numeric
-    for axes in _permutations(n):
+    for axes in _permuted(n):
         if n.transpose(axes).shape == n.shape and data.fits(n.transpose(axes)):
             yield Diagnosis(Cause.TRANSPOSE, True, "with its axes swapped it is right")
     if n.ndim > 1 and data.fits(n.T.reshape(n.shape)):
@@ -94,10 +88,10 @@ def _transpose(data: GradientData) -> Iterator[Diagnosis]:
         if data.fits(np.flip(n, axes)):
             # With two entries along an axis, two tensors may be confused as well.
             long = all(n.shape[axis] > 2 for axis in axes)
-            sentence = f"with axis {_text(axes)} reversed it is right"
+            sentence = f"with axis {_names(axes)} reversed it is right"
             yield Diagnosis(Cause.TRANSPOSE, long, sentence)
     jacobian = data.jacobian
-    if jacobian is not None and data.name == "x" and n.shape == data.y.shape:
+    if jacobian is not None and data.is_x and n.shape == data.y.shape:
         transposed = (jacobian.T @ data.dy.ravel()).reshape(n.shape)
         if data.fits(transposed):
             yield Diagnosis(Cause.TRANSPOSE, True, "the Jacobian is not transposed")
@@ -111,8 +105,8 @@ def _axes(data: GradientData) -> Iterator[Diagnosis]:
         for factor, word in ((1, "sum"), (1 / count, "mean")):
             if count > 1 and data.fits(factor * total):
                 # In dx that may be chance: the slopes of a softmax sum to 1.
-                over = f"{word} of the right ones over axis {_text(axes)}"
-                yield Diagnosis(Cause.WRONG_AXES, data.name != "x", f"every entry is the {over}")
+                over = f"{word} of the right ones over axis {_names(axes)}"
+                yield Diagnosis(Cause.WRONG_AXES, not data.is_x, f"every entry is the {over}")
     terms = data.terms
     if terms is None:
         return
@@ -120,7 +114,9 @@ def _axes(data: GradientData) -> Iterator[Diagnosis]:
         total = terms.sum(axes)
         if total.shape == n.shape and data.fits(total):
             yield Diagnosis(
-                Cause.WRONG_AXES, True, f"the sum is over axis {_text(axes)} of dy, the wrong one"
+                Cause.WRONG_AXES,
+                True,
+                f"the sum is over axis {_names(axes)} of dy, the wrong one",
             )
 
 
@@ -145,9 +141,13 @@ def _mask(data: GradientData) -> Iterator[Diagnosis]:
 
 def _target_term(data: GradientData) -> Iterator[Diagnosis]:
     """A loss with the wrong multiple of the targets in its gradient: p in place of p - t."""
-    if len(data.inputs) < 2:
-        return
-    x, targets = data.inputs
+    if data.is_x and data.inputs.targets is not None:
+        for targets in arrays_of(data.inputs.targets):
+            yield from _term_of(data, targets)
+
+
+def _term_of(data: GradientData, targets: Array) -> Iterator[Diagnosis]:
+    x = data.tensor
     if targets.ndim == 1 and x.ndim == 2 and targets.dtype.kind in "iu":
         targets = (targets[:, None] == np.arange(x.shape[1])).astype(float)
     while 0 < targets.ndim < x.ndim:
@@ -164,13 +164,13 @@ def _target_term(data: GradientData) -> Iterator[Diagnosis]:
 
 def _own_slope(data: GradientData) -> Iterator[Diagnosis]:
     is_nonzero = np.abs(data.numeric).min() > 0
-    if data.name == "x" and data.elementwise and data.fits(data.dy) and is_nonzero:
+    if data.is_x and data.elementwise and data.fits(data.dy) and is_nonzero:
         yield Diagnosis(Cause.OWN_SLOPE, False, "dx is dy, as if y were x")
 
 
 def _diagonal(data: GradientData) -> Iterator[Diagnosis]:
     jacobian, shape = data.jacobian, data.y.shape
-    if jacobian is None or data.name != "x" or data.numeric.shape != shape or data.elementwise:
+    if jacobian is None or not data.is_x or data.numeric.shape != shape or data.elementwise:
         return
     if data.fits(np.diagonal(jacobian).reshape(shape) * data.dy):
         sentence = "as if each output depended only on the input at its own index"
@@ -179,7 +179,7 @@ def _diagonal(data: GradientData) -> Iterator[Diagnosis]:
 
 def _input_for_output(data: GradientData) -> Iterator[Diagnosis]:
     """Derivatives such as y (1 - y) and 1 - y², with x in place of y, or the other way round."""
-    if data.name != "x" or not data.elementwise:
+    if not data.is_x or not data.elementwise:
         return
     slopes: dict[str, Callable[[Array], Array]] = {
         "v (1 - v)": lambda v: v * (1 - v),
@@ -195,7 +195,7 @@ def _input_for_output(data: GradientData) -> Iterator[Diagnosis]:
         "1 - tanh² v": lambda v: 1 - np.tanh(v) ** 2,
         "s (1 - s) with s = 1 / (1 + exp(-v))": lambda v: 1 / (2 + np.exp(-v) + np.exp(v)),
     }
-    x, y, dy = data.inputs[0], data.y, data.dy
+    x, y, dy = data.tensor, data.y, data.dy
     with np.errstate(all="ignore"):
         for formula, slope in slopes.items():
             for right, wrong, names in ((y, x, "v = y, not v = x"), (x, y, "v = x, not v = y")):
@@ -212,7 +212,7 @@ def _branches(data: GradientData) -> Iterator[Diagnosis]:
         for branch in branches:
             if data.fits(branch):
                 yield Diagnosis(Cause.LAST_BRANCH, True, "it is the dx of one inner layer alone")
-    if data.name == "x" and a.shape == dy.shape and not data.elementwise:
+    if data.is_x and a.shape == dy.shape and not data.elementwise:
         if data.fits(dy):
             sentence = "dx is dy: only the identity branch is counted"
             yield Diagnosis(Cause.LAST_BRANCH, False, sentence)
@@ -244,21 +244,21 @@ def _branches(data: GradientData) -> Iterator[Diagnosis]:
 
 def _mean_term(data: GradientData) -> Iterator[Diagnosis]:
     """The missing term is constant along an axis, or proportional to x or y: that of a mean."""
-    if data.name != "x" or len(data.inputs) > 1:
+    if not data.is_x or data.inputs.is_loss:
         return
-    x, missing = data.inputs[0], data.numeric - data.analytic
+    x, missing = data.tensor, data.numeric - data.analytic
     for axes in _subsets(x.ndim):
         groups = _grouped(missing, axes)
         pairs = zip(_grouped(data.numeric, axes), _grouped(data.analytic, axes), strict=True)
         if all(proportional(wrong, right) for right, wrong in pairs):
             continue  # a factor per group, and no missing term
-        along = [("x", _grouped(x, axes))]
+        along = [(data.name, _grouped(x, axes))]
         if data.y.shape == x.shape:
             along.append(("y", _grouped(data.y, axes)))
             along.append(("exp y", np.exp(np.minimum(along[-1][1], 0))))
         for name, bases in along:
             shapes = [np.stack([np.ones_like(b), b], axis=1) for b in bases]
-            axis = f"missing along axis {_text(axes)}"
+            axis = f"missing along axis {_names(axes)}"
             if groups.shape[1] > 3 and data.spans(shapes, groups):
                 sentence = f"a constant and a multiple of {name} are {axis}"
                 yield Diagnosis(Cause.MEAN_TERM, True, sentence)
@@ -281,6 +281,55 @@ def _factor_of_a_tensor(data: GradientData) -> Iterator[Diagnosis]:
             yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, True, f"a factor {name} is missing")
 
 
+def other_array(data: GradientData) -> Iterator[Diagnosis]:
+    """The gradient of another array of x."""
+    for name in data.inputs.floats:
+        if data.is_x and name != data.name:
+            other = GradientData(data.fresh, name).numeric
+            if data.equal(data.analytic, other) and not data.equal(data.numeric, other):
+                yield Diagnosis(Cause.ARRAYS, True, f"it is the gradient of {name}")
+
+
+def _outputs(data: GradientData) -> Iterator[Diagnosis]:
+    """Of several outputs, one is not counted, or the dy of one is used for another."""
+    each, n = data.contributions, data.numeric
+    if each is None:
+        return
+    for name, part in data.parts.items():
+        alone = each[:, part].sum(axis=1).reshape(n.shape)
+        if data.fits(alone):
+            yield Diagnosis(Cause.LAST_BRANCH, True, f"only {name} is counted")
+        if data.fits(n - alone):
+            yield Diagnosis(Cause.LAST_BRANCH, True, f"{name} is not counted")
+    for (first, one), (second, other) in combinations(data.parts.items(), 2):
+        if data.dy[one].size == data.dy[other].size:
+            dy = data.dy.copy()
+            dy[one], dy[other] = data.dy[other], data.dy[one]
+            if data.fits((each / data.dy @ dy).reshape(n.shape)):
+                yield Diagnosis(Cause.ARRAYS, True, f"{first} and {second} are exchanged")
+
+
+def factor_in_a_term(data: GradientData) -> Iterator[Diagnosis]:
+    """The error is a multiple of v or of 1 - v, where v is a parameter or a number of the layer."""
+    for name, value, other, check in data.fresh.check.with_other_numbers():
+        try:
+            first, second = (np.broadcast_to(v, data.numeric.shape) for v in (value, other))
+        except ValueError:
+            continue
+        again = GradientData(FreshRun(check), data.name, max_entries=200)
+        error, changed = data.numeric - data.analytic, again.numeric - again.analytic
+        exchanged = f"with {name} and (1 - {name}) exchanged"
+        for multiple, mistake, a, b in (
+            (name, f"without a factor (1 - {name})", first, second),
+            (f"(1 - {name})", f"without a factor {name}", 1 - first, 1 - second),
+            (f"(1 - 2 {name})", exchanged, 1 - 2 * first, 1 - 2 * second),
+        ):
+            is_exact = np.nanmax(np.abs(error * b), initial=0) > 1e4 * (data.noise + again.noise)
+            if is_exact and data.equal(error * b, changed * a):
+                sentence = f"the error is a multiple of {multiple}, as {mistake} in one term"
+                yield Diagnosis(Cause.FACTOR_OF_A_TENSOR, False, sentence)
+
+
 def _one_slice(data: GradientData) -> Iterator[Diagnosis]:
     wrong = ~data.close(data.analytic, data.numeric)
     for axis in range(wrong.ndim):
@@ -295,6 +344,8 @@ def _one_slice(data: GradientData) -> Iterator[Diagnosis]:
 HYPOTHESES = (
     _zero,
     _sign,
+    other_array,
+    _outputs,
     _mask,
     _factor,
     _transpose,
@@ -308,17 +359,6 @@ HYPOTHESES = (
     _diagonal,
     _one_slice,
 )
-
-
-def _subsets(ndim: int) -> Iterator[tuple[int, ...]]:
-    for size in range(1, ndim + 1):
-        yield from combinations(range(ndim), size)
-
-
-def _permutations(a: Array) -> Iterator[tuple[int, ...]]:
-    """All orders of the axes but the present one, for up to 4 axes."""
-    orders = permutations(range(a.ndim)) if a.ndim < 5 else iter(())
-    return (axes for axes in orders if axes != tuple(range(a.ndim)))
 
 
 def _grouped(a: Array, axes: tuple[int, ...]) -> Array:
@@ -336,25 +376,24 @@ def _first_nonzero(rows: Array) -> Array:
     return first
 
 
-def same(a: Array, b: Array) -> bool:
-    """Whether all values are the same, up to rounding."""
-    scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
-    return a.shape == b.shape and bool((np.abs(a - b) <= 1e-9 * scale).all())
-
-
-def proportional(a: Array, b: Array) -> bool:
-    """Whether a is a multiple of b, and not 0."""
-    factor = float(np.vdot(a, b)) / (float(np.vdot(b, b)) or 1.0)
-    return bool(np.any(a)) and same(a, factor * b)
-
-
-def _text(axes: tuple[int, ...]) -> str:
-    return " and ".join(map(str, axes))
-
-
 def _number(value: float) -> str:
     """2 for 2.0000001, 1/3 for 0.3333333, and 1.001 for itself."""
     for text, number in ((f"{round(value)}", value), (f"1/{round(1 / value)}", 1 / value)):
         if abs(number - round(number)) < 1e-5 * abs(number):
             return text
     return f"{value:.6g}"
+
+
+def _subsets(ndim: int) -> Iterator[tuple[int, ...]]:
+    for size in range(1, ndim + 1):
+        yield from combinations(range(ndim), size)
+
+
+def _permuted(a: Array) -> Iterator[tuple[int, ...]]:
+    """All orders of the axes but the present one, for up to 4 axes."""
+    orders = permutations(range(a.ndim)) if a.ndim < 5 else iter(())
+    return (axes for axes in orders if axes != tuple(range(a.ndim)))
+
+
+def _names(axes: tuple[int, ...]) -> str:
+    return " and ".join(map(str, axes))

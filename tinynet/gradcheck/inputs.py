@@ -1,271 +1,137 @@
-"""The inputs of a gradient check: a layer, x and targets, and other batches made from them."""
+"""What forward depends on: x and targets, with other values for them; the state of the layer."""
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
-import inspect
+import math
+import pickle
+import random
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, final
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
 
-from tinynet.errors import InputError
-from tinynet.gradcheck.layer_under_test import (
-    Inputs,
-    LayerUnderTest,
-    generators_restored,
-    perturbed,
-    rms,
-)
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
-from tinynet.signature import parameter_names
-from tinynet.validation import check_array, finite_number, whole_number
+from tinynet.samples import Samples, arrays_of, count_samples, each_array, named_arrays
 
 
-@dataclass(frozen=True)
-class GradientCheck:
-    """The layer, its inputs (x in float64 or of integers; the targets of a loss) and settings."""
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """x and, for a loss, its targets: each an array, or a tuple of arrays.
 
-    layer: Layer
-    inputs: Inputs
-    seed: int
-    tolerance: float = 1e-6
-    entries: int = 15_000
+    The arrays are named x and targets, those of a tuple x[0], x[1], ...
+    """
+
+    x: Samples
+    targets: Samples | None = None
+
+    def __len__(self) -> int:
+        return count_samples(self.x)
 
     @property
-    def has_batch_axis(self) -> bool:
-        """Whether axis 0 of x is the batch; a single axis of floats may be one sample."""
-        x = self.inputs[0]
-        return (x.ndim > 1 or x.dtype.kind != "f") and not isinstance(self.layer, FunctionLayer)
-
-    def take(self, rows: Array) -> Inputs:
-        """These samples of x, and of targets if they have one row per sample."""
-        n = len(self.inputs[0])
-        return tuple(a[rows] if a.ndim and len(a) == n else a.copy() for a in self.inputs)
-
-    def other_batches(self) -> list[Inputs]:
-        """Batches to run before the check: a larger one, and one of the same size.
-
-        They share no value with x or with each other. Their order, signs and sizes are others, so
-        that masks and indices differ. Where the layer refuses such values, they are more like x.
-        """
-        larger = [self.take(self._with_last_repeated())] if self.has_batch_axis else []
-        found = [self.other_batch(*pair) for pair in enumerate([*larger, self.inputs])]
-        return [batch for batch in found if batch]
-
-    def other_batch(self, number: int, given: Inputs) -> Inputs | None:
-        """A batch like the given one with other values, if the layer accepts one."""
-        rng = np.random.default_rng([self.seed, number])
-        x, *targets = given
-        others = ([t] for t in other_targets(targets[0], rng)) if targets else [[]]
-        candidates = ((v, *t) for t in others for v in other_values(x, rng))
-        same = self.inputs
-        return self._first_accepted(c for c in candidates if not all(map(np.array_equal, c, same)))
-
-    def larger_batch(self, more: int = 0) -> Inputs | None:
-        """A batch with more samples, other values and the given targets, if the layer accepts it.
-
-        Its values are between those of x: small where x is large, in every second sample.
-        """
-        if not self.has_batch_axis:
-            return None
-        rows, rng = self._with_last_repeated(more), np.random.default_rng([self.seed, 3])
-        x, *targets = self.take(rows)
-        return self._first_accepted((values, *targets) for values in values_between(x, rng))
-
-    def _with_last_repeated(self, more: int = 0) -> Array:
-        n = len(self.inputs[0])
-        # At least 3 by default: two samples that are normalized are ±1, whatever they were.
-        return np.minimum(np.arange(n + more if more else max(n + 1, 3)), n - 1)
-
-    def _first_accepted(self, candidates: Iterable[Inputs]) -> Inputs | None:
-        """The first batch for which the layer gives finite results, or else a finite y."""
-        forward_only = None
-        for inputs in candidates:
-            if self._fresh.accepts(inputs, backward=True):
-                return inputs
-            if forward_only is None and self._fresh.accepts(inputs):
-                forward_only = inputs
-        return forward_only
+    def is_loss(self) -> bool:
+        """Whether there are targets."""
+        return self.targets is not None
 
     @cached_property
-    def _fresh(self) -> LayerUnderTest:
-        return LayerUnderTest(self.layer)
+    def arguments(self) -> tuple[Samples, ...]:
+        """What forward takes."""
+        return (self.x,) if self.targets is None else (self.x, self.targets)
 
-    def distinct_samples(self) -> Inputs:
-        """A batch of at least 7 samples, all different and away from every kink.
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """All arrays by name."""
+        targets = {} if self.targets is None else named_arrays("targets", self.targets)
+        return named_arrays("x", self.x) | targets
 
-        More values distinguish more causes.
-        """
-        n = len(self.inputs[0])
-        wanted = max(n, 7) if self.has_batch_axis else n
-        x, *targets = self.take(np.arange(wanted) % n)
-        if x.dtype.kind == "f":
-            typical = np.sqrt(np.mean(x**2)) or 1.0
-            factors = np.random.default_rng(self.seed).uniform(0.7, 1.3, x.shape)
-            x = np.where(np.abs(x) < 1e-8 * typical, typical * (factors - 1), factors * x)
-        return x, *targets
+    @cached_property
+    def floats(self) -> dict[str, Array]:
+        """The arrays of x that have a gradient, by name."""
+        named = named_arrays("x", self.x)
+        return {name: array for name, array in named.items() if array.dtype.kind == "f"}
 
-    def with_more_samples(self, count: int) -> GradientCheck | None:
-        """The check with `count` more samples, or None if the layer does not accept them."""
-        return replace(self, inputs=more) if (more := self.larger_batch(count)) else None
+    @property
+    def shapes(self) -> str:
+        """The shape of x, or the shapes of its arrays, as a text."""
+        shapes = [f"{array.shape}" for array in arrays_of(self.x)]
+        return f"{'shape' if len(shapes) == 1 else 'shapes'} {' and '.join(shapes)}"
 
-    def with_perturbed_parameters(self) -> GradientCheck:
-        """The check with all parameters changed by up to 1 %."""
-        tested = LayerUnderTest(self.layer)
-        tested.perturb_parameters(self.inputs, np.random.default_rng(self.seed))
-        return replace(self, layer=tested.layer)
+    def each_x(self, function: Callable[[Array], Array]) -> Inputs:
+        """The function of each array of x, beside the same targets."""
+        return replace(self, x=each_array(function, self.x))
 
-    def with_other_values(self) -> GradientCheck:
-        """The check with every entry of x and of the parameters times 0.5 to 2."""
-        rng = np.random.default_rng(self.seed + 1)
-        layer = deepcopy(self.layer)
-        for parameter in layer.parameters():
-            factors = rng.uniform(0.5, 2, parameter.value.shape)
-            parameter.value = np.asarray(parameter.value * factors)  # an array also without axes
-        x, *rest = self.inputs
-        if x.dtype.kind == "f":
-            x = x * rng.uniform(0.5, 2, x.shape)
-        return replace(self, layer=layer, inputs=(x, *rest))
+    def each_float(self, function: Callable[[Array], Array]) -> Inputs:
+        """The function of each array of x with a gradient, beside the others."""
+        return self.each_x(lambda x: function(x) if x.dtype.kind == "f" else x)
+
+    def each(self, function: Callable[[Array], Array]) -> Inputs:
+        """The function of each array."""
+        return Inputs(*(each_array(function, samples) for samples in self.arguments))
+
+    def copy(self) -> Inputs:
+        """Copies of all arrays."""
+        return self.each(lambda array: array.copy())
+
+    def gradients(self, dx: Any) -> dict[str, Any] | None:
+        """What backward returned, by the names of x; None if it is not one for each array."""
+        if not isinstance(self.x, tuple):
+            return {"x": dx}
+        if not isinstance(dx, tuple) or len(dx) != len(self.x):
+            return None
+        return named_arrays("x", dx)
+
+    def equal(self, other: Inputs) -> bool:
+        """Whether all values are the same."""
+        pairs = zip(self.arrays.values(), other.arrays.values(), strict=True)
+        return all(np.array_equal(*pair) for pair in pairs)
+
+    def others(self, rng: np.random.Generator) -> Iterator[Inputs]:
+        """Other values for x and targets, the most different first."""
+        others: Iterable[Samples | None] = [None]
+        if self.targets is not None:
+            others = variants(other_targets, self.targets, rng)
+        for targets in others:
+            for x in variants(other_values, self.x, rng):
+                yield Inputs(x, targets)
+
+    def between(self, rng: np.random.Generator) -> Iterator[Inputs]:
+        """Values for x between those of x, beside the same targets."""
+        for x in variants(values_between, self.x, rng):
+            yield replace(self, x=x)
 
 
-def prepare_check(
-    layer: Any,
-    x: Any,
-    targets: Array | None = None,
-    *,
-    rng: np.random.Generator | int = 0,
-    tolerance: float = 1e-6,
-    entries: int = 15_000,
-) -> GradientCheck:
-    """Validates the arguments of `check_gradients`.
+def variants(
+    series: Callable[[Array, np.random.Generator], Iterator[Array]],
+    samples: Samples,
+    rng: np.random.Generator,
+) -> Iterator[Samples]:
+    """A series of variants of an array, or of several in step: a short series keeps its last."""
+    if not isinstance(samples, tuple):
+        yield from series(samples, rng)
+        return
+    each = [list(series(array, rng)) for array in samples]
+    for step in range(max(map(len, each))):
+        yield tuple(found[min(step, len(found) - 1)] for found in each)
 
-    Raises:
-        InputError: there is nothing to check, or an argument is invalid.
+
+def rms(tensor: Array) -> float:
+    """The root mean square of the entries."""
+    return math.sqrt(float(np.mean(np.square(tensor))))
+
+
+def perturbed(tensor: Array, rng: np.random.Generator) -> Array:
+    """The tensor with each entry changed by up to 1 %, and 0 by up to 1 % of the rms.
+
+    An entry other than 0 keeps its sign: it may be the argument of a logarithm.
     """
-    if isinstance(rng, np.random.Generator):
-        rng = int(rng.integers(2**32))
-    seed = whole_number("check_gradients", "rng", rng, at_least=0)
-    tolerance = finite_number("check_gradients", "tolerance", tolerance, at_least=0)
-    entries = whole_number("check_gradients", "entries", entries)
-    layer, x = _as_layer(layer, x)
-    if x.size == 0 or x.ndim == 0:
-        raise InputError(f"check_gradients expects an x with samples, got the shape {x.shape}")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise InputError("check_gradients expects an x of finite numbers, got one with nan or inf")
-    inputs: Inputs = (x.astype(np.float64) if x.dtype.kind == "f" else x,)
-    if targets is not None:
-        inputs += (_as_array("targets", targets),)
-    if not LayerUnderTest(layer).tensors(inputs):
-        raise InputError(
-            f"check_gradients expects something to check, got {layer!r} without parameters and x "
-            f"of {x.dtype}: integers have no gradient, x.astype(float) has"
-        )
-    with generators_restored(layer), np.errstate(all="ignore"):
-        # What forward raises for the given batch is an error of the caller, not of the gradient.
-        y = layer.astype(np.float64)(*(array.copy() for array in inputs))
-    if targets is not None and np.ndim(y):
-        raise InputError(
-            f"check_gradients expects {layer!r} to give one number, as a loss with targets does, "
-            f"got the shape {np.shape(y)}"
-        )
-    return GradientCheck(layer, inputs, seed, tolerance, entries)
-
-
-def _as_layer(layer: Any, x: Any) -> tuple[Layer, Array]:
-    if isinstance(layer, Layer):
-        return layer, _as_array("x", x)
-    if isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer)):
-        first, *others = x if isinstance(x, tuple) else (x,)
-        names = _argument_names(layer[0], 1 + len(others))[1:]
-        arrays = (_as_array(*pair, text=True) for pair in zip(names, others, strict=True))
-        return FunctionLayer(*layer, tuple(arrays)), _as_array("x", first)
-    raise InputError(
-        "check_gradients expects a layer such as Dense(3, 2) or two functions "
-        f"(forward, backward), got {layer!r}"
-    )
-
-
-def _as_array(name: str, value: Any, *, text: bool = False) -> Array:
-    """A copy of an array, or an array of the numbers of a list; `text` is allowed, too."""
-    array = value
-    if isinstance(value, list | tuple | range | int | float | complex | np.generic):
-        with suppress(ValueError, TypeError, RuntimeError):  # `check_array` says what is wrong
-            array = np.array(value)
-    elif isinstance(value, str) and text:
-        array = np.array(value)
-    if isinstance(array, np.ndarray) and array.dtype == object:
-        array, text = value, False
-    check_array("check_gradients", name, array, numbers=not text)
-    return np.array(array)
-
-
-@final
-class FunctionLayer(Layer):
-    """A layer made of two functions: y = forward(x, w, ...), and backward returns the gradients.
-
-    `backward(dy, x, w, ...)` or `backward(dy)` returns one gradient per array of floats, as a tuple
-    if there are several. The arrays after x become parameters, named like the arguments of
-    `forward`.
-
-    Raises:
-        InputError: backward returns another number of gradients.
-    """
-
-    def __init__(
-        self, forward: Callable[..., Any], backward: Callable[..., Any], others: tuple[Array, ...]
-    ) -> None:
-        self.functions = forward, backward
-        self._names = _argument_names(forward, 1 + len(others))[1:]
-        for name, array in zip(self._names, others, strict=True):
-            is_float = array.dtype.kind == "f"
-            vars(self)[name] = Parameter(array, np.float64) if is_float else array
-
-    def forward(self, x: Array, *targets: Array) -> Any:
-        """Calls the first function with all arrays."""
-        arrays = [x, *self.arrays(), *targets]
-        y = self.functions[0](*arrays)
-        self.save_for_backward(y, arrays, x.dtype.kind == "f")
-        return y
-
-    def backward(self, dy: Array | float = 1.0) -> Any:
-        """Calls the second function, writes the gradients of the parameters, and returns dx."""
-        dy, arrays, x_is_float = self.saved_for_backward(dy)
-        try:
-            inspect.signature(self.functions[1]).bind(dy, *arrays)
-        except TypeError:
-            arrays = []  # a bound method that takes dy alone
-        result = self.functions[1](dy, *arrays)
-        parameters = self.parameters()
-        gradients = list(result) if isinstance(result, tuple) else [result]
-        if len(gradients) != x_is_float + len(parameters):
-            raise InputError(
-                f"{self!r} expects backward to give a gradient for each of "
-                f"{x_is_float + len(parameters)} arrays of floats, got {len(gradients)}"
-            )
-        dx = gradients.pop(0) if x_is_float else None
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return dx
-
-    def arrays(self) -> list[Array]:
-        """The arrays after x."""
-        others = (vars(self)[name] for name in self._names)
-        return [other.value if isinstance(other, Parameter) else other for other in others]
-
-    def __repr__(self) -> str:
-        names = (getattr(f, "__qualname__", repr(f)) for f in self.functions)
-        return f"({', '.join(names)})"
-
-
-def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
-    names = parameter_names(function)
-    usable = len(names) == count and not any(hasattr(FunctionLayer, name) for name in names)
-    return names if usable else ["x", *(f"argument{k}" for k in range(1, count))]
+    typical = rms(tensor) or 1.0
+    size = np.where(np.abs(tensor) < 1e-8 * typical, typical, tensor)
+    return np.asarray(tensor + size * rng.uniform(-0.01, 0.01, tensor.shape))
 
 
 def other_values(x: Array, rng: np.random.Generator) -> Iterator[Array]:
@@ -384,16 +250,147 @@ def _without_zeros(x: Array) -> Array:
     return np.where(np.abs(x) < 1e-8 * typical, 0.3 * typical, x)
 
 
-def memory_layouts(x: Array) -> dict[str, Array]:
-    """Copies of x that are column-major, with gaps between the entries, and reversed in memory.
+LAYOUTS = ("column-major", "with gaps", "reversed")
 
-    >>> {name: copy.strides for name, copy in memory_layouts(np.zeros((2, 3))).items()}
-    {'column-major': (8, 16), 'with gaps': (48, 16), 'reversed': (24, -8)}
+
+def in_layout(x: Array, layout: str) -> Array:
+    """A copy of x that is column-major, with gaps between the entries, or reversed in memory.
+
+    >>> [in_layout(np.zeros((2, 3)), layout).strides for layout in LAYOUTS]
+    [(8, 16), (48, 16), (24, -8)]
     """
-    if x.ndim == 0:
-        return {}
-    gaps = np.empty((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
-    backwards = np.empty_like(x, order="C")[..., ::-1]
-    for copy in (gaps, backwards):
-        copy[...] = x
-    return {"column-major": np.array(x, order="F"), "with gaps": gaps, "reversed": backwards}
+    if layout == "column-major":
+        return np.array(x, order="F")
+    if layout == "with gaps":
+        copy = np.empty((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)[..., ::2]
+    else:
+        copy = np.empty_like(x, order="C")[..., ::-1]
+    copy[...] = x
+    return copy
+
+
+def memory_layouts(x: Array) -> dict[str, Array]:
+    """Copies of x in all layouts; a number has none."""
+    return {layout: in_layout(x, layout) for layout in LAYOUTS} if x.ndim else {}
+
+
+# The state of a layer
+
+
+class LayerState:
+    """A snapshot of everything that a layer and its helpers keep, except the parameters."""
+
+    def __init__(
+        self, layer: Layer, inputs: Iterable[Array], generators: Iterable[Any] = ()
+    ) -> None:
+        self._arrays: list[tuple[Array, Array]] = []
+        self._containers: list[tuple[Any, Any]] = []
+        self._generators: list[tuple[Any, Any]] = []
+        self._seen: set[int] = set()
+        self._tensors = [*inputs, *(parameter.value for parameter in layer.parameters())]
+        self._save_all((layer, *generators, *module_generators(layer)))
+
+    def restore(self) -> None:
+        """Restores the values of the snapshot."""
+        for array, saved in self._arrays:
+            array[...] = saved
+        for container, saved in self._containers:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(saved)
+            else:
+                container.update(saved)
+        for generator, saved in self._generators:
+            _set_state(generator, saved)
+
+    def generator_states(self) -> list[bytes]:
+        """The present states of the layer's generators, which change with every draw."""
+        return generator_states(generator for generator, _ in self._generators)
+
+    def _save(self, value: Any) -> None:
+        if id(value) in self._seen or isinstance(value, (Parameter, *_STATELESS)):
+            return
+        self._seen.add(id(value))
+        if isinstance(value, np.ndarray):
+            # A view of x or of a parameter changes with it.
+            if value.flags.writeable and not any(np.shares_memory(value, t) for t in self._tensors):
+                self._arrays.append((value, value.copy()))
+        elif isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
+            self._generators.append((value, _get_state(value)))
+        elif isinstance(value, list):
+            self._containers.append((value, list(value)))
+            self._save_all(value)
+        elif isinstance(value, dict):
+            self._containers.append((value, dict(value)))
+            self._save_all(value.values())
+        elif isinstance(value, tuple):
+            self._save_all(value)
+        elif isinstance(value, MethodType):
+            self._save(value.__self__)
+        else:
+            if hasattr(value, "__dict__"):
+                attributes = vars(value)
+                self._containers.append((attributes, dict(attributes)))
+                # Without the arrays of a pending batch and scratch memory, if it is a layer.
+                kept = Layer.__getstate__(value) if isinstance(value, Layer) else attributes
+                self._save_all(kept.values())
+            names = [n for cls in type(value).__mro__ for n in getattr(cls, "__slots__", ())]
+            self._save_all(getattr(value, name, None) for name in names)
+
+    def _save_all(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self._save(value)
+
+
+_STATELESS = (FunctionType, BuiltinFunctionType, ModuleType, type, type(None), int, float, str)
+
+
+def module_generators(layer: Layer) -> list[Any]:
+    """The generators that methods of the layers use by a global name of their module."""
+    found = []
+    for _, node in layer.named_layers():
+        for method in vars(type(node)).values():
+            if isinstance(method, FunctionType):
+                values = map(method.__globals__.get, method.__code__.co_names)
+                found += [value for value in values if isinstance(value, np.random.Generator)]
+    return found
+
+
+def global_generators() -> tuple[random.Random, np.random.RandomState]:
+    """The generators behind `random.random()` and `np.random.rand()`.
+
+    Restoring them takes longer than a small forward, so only layers that use them pay for it.
+    """
+    return random.random.__self__, np.random.rand.__self__  # type: ignore[attr-defined]
+
+
+@contextmanager
+def generators_restored(layer: Layer) -> Iterator[None]:
+    """Restores the global generators, and those of the layer's modules, after the block."""
+    saved = [(g, _get_state(g)) for g in (*global_generators(), *module_generators(layer))]
+    try:
+        yield
+    finally:
+        for generator, state in saved:
+            _set_state(generator, state)
+
+
+def _get_state(generator: Any) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return deepcopy(generator.bit_generator.state)
+    is_numpy = isinstance(generator, np.random.RandomState)
+    return generator.get_state() if is_numpy else generator.getstate()
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state)
+    else:
+        generator.setstate(state)
+
+
+def generator_states(generators: Iterable[Any]) -> list[bytes]:
+    """The states of generators, in a form that can be compared."""
+    return [pickle.dumps(_get_state(generator)) for generator in generators]

@@ -13,18 +13,14 @@ from typing import Any
 import numpy as np
 
 from tinynet.errors import GradientCheckError
-from tinynet.gradcheck.inputs import GradientCheck
-from tinynet.gradcheck.layer_under_test import (
-    Inputs,
-    LayerState,
-    LayerUnderTest,
-    global_generators,
-    rms,
-)
+from tinynet.gradcheck.inputs import Inputs, LayerState, global_generators, rms
+from tinynet.gradcheck.layer_under_test import LayerUnderTest, joined, split
 from tinynet.gradcheck.numeric import Index, NumericDerivative, rounding, step_size, unravel
 from tinynet.gradcheck.report import Verdict
+from tinynet.gradcheck.setup import GradientCheck
 from tinynet.parameter import Array
 from tinynet.recording import Call, recording
+from tinynet.samples import Samples, arrays_of, each_array, named_arrays
 
 # The most entries to measure, and their number times the size of tensor and y: a diagnosis is to
 # take seconds.
@@ -49,11 +45,11 @@ class FreshRun:
         without_dx: bool = False,
     ) -> None:
         self.check, self.without_dx = check, without_dx
-        self.inputs = tuple(array.copy() for array in check.inputs)
+        self.inputs = check.inputs.copy()
         self.initial = initial
         self.tested = LayerUnderTest(check.layer)
         for inputs in before:
-            self.run(tuple(array.copy() for array in inputs))
+            self.run(inputs.copy())
         if perturb:
             rng, in_place = np.random.default_rng(check.seed), perturb == "in place"
             self.tested.perturb_parameters(self.inputs, rng, in_place=in_place)
@@ -92,10 +88,11 @@ class FreshRun:
 
     def draws_in_backward(self) -> bool:
         """Whether backward draws random numbers."""
-        dy = np.ones_like(self.tested.forward(self.inputs))
-        state = LayerState(self.tested.layer, self.inputs, global_generators())
+        y = self.tested.outputs(self.inputs)
+        arrays = self.inputs.arrays.values()
+        state = LayerState(self.tested.layer, arrays, global_generators())
         before = state.generator_states()
-        self.backward(dy, self.inputs)
+        self.backward(np.ones_like(joined(y)), y)
         return before != state.generator_states()
 
     def run(
@@ -104,23 +101,24 @@ class FreshRun:
         """Returns y, dy and the gradients by name."""
         for _, parameter in self.tested.parameters():
             parameter.grad = np.full_like(parameter.value, self.initial)
-        y = self.tested.forward(inputs).copy()
+        self.outputs = outputs = self.tested.outputs(inputs)
+        y = joined(outputs).copy()
         rng = np.random.default_rng(seed)
         dy = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.5, y.shape)
         dy = dy * (0 if seed is None else factor)
-        if len(inputs) > 1:
+        if inputs.is_loss:
             dy = np.ones(())
-        dx = self.backward(dy, inputs)
-        return y, dy, {"x": dx} | {path: p.grad for path, p in self.tested.parameters()}
+        dx = inputs.gradients(self.backward(dy, outputs)) or dict.fromkeys(inputs.floats)
+        return y, dy, dx | {path: p.grad for path, p in self.tested.parameters()}
 
-    def backward(self, dy: Array, inputs: Inputs) -> Any:
-        """Returns dx for a copy of dy; a loss takes no dy."""
+    def backward(self, dy: Array, y: Samples) -> Any:
+        """Returns dx for a copy of dy, split like y; a loss takes no dy."""
         layer = self.tested.layer
         try:
             if self.without_dx:
-                layer.backward_parameters(dy.copy())
+                layer.backward_parameters(split(dy, y))
                 return None
-            return layer.backward() if len(inputs) > 1 else layer.backward(dy.copy())
+            return layer.backward() if self.inputs.is_loss else layer.backward(split(dy, y))
         except Exception as error:
             message = f"backward raised {error!r}"
             raise self.tested.error(Verdict.BACKWARD_RAISES, message) from error
@@ -147,7 +145,8 @@ class GradientData:
         self.y, self.dy, gradients = fresh.run(self.inputs)
         self.max_entries = max(50, min(max_entries, MAX_WORK // (self.tensor.size + self.y.size)))
         self.analytic = fresh.as_array(gradients[name])
-        self.n = len(self.inputs[0])
+        self.n = len(self.inputs)
+        self.is_x = name in self.inputs.floats
         self.numeric = np.full(self.tensor.shape, np.nan)  # nan: not measured
         self.noise = 0.0
         for index in self._entries():
@@ -188,6 +187,8 @@ class GradientData:
 
     def equal(self, a: Array, b: Array) -> bool:
         """Whether two arrays are close everywhere, and not only because they are 0 or unknown."""
+        if a.shape != b.shape:
+            return False
         known = np.isfinite(a - b)
         significant = np.abs(np.where(known, a, 0)).max(initial=0) > 1e-6 * self.scale
         return bool(significant and self.close(a, b).all())
@@ -214,8 +215,9 @@ class GradientData:
 
     def depends_on_targets(self) -> bool:
         """Whether the gradient of a loss changes when its targets are reordered."""
-        x, targets = self.inputs
-        other = replace(self.fresh.check, inputs=(x, np.roll(targets, 1, axis=0)))
+        rolled = partial(np.roll, shift=1, axis=0)
+        inputs = replace(self.inputs, targets=each_array(rolled, self.inputs.arguments[1]))
+        other = replace(self.fresh.check, inputs=inputs)
         return not np.array_equal(FreshRun(other).gradient(self.name), self.analytic)
 
     @cached_property
@@ -238,10 +240,19 @@ class GradientData:
     @cached_property
     def terms(self) -> Array | None:
         """The contribution of each output to all entries of a parameter, in the shape of y."""
-        if self.name == "x" or self.contributions is None:
+        if self.is_x or self.contributions is None:
             return None
         total: Array = self.contributions.sum(axis=0).reshape(self.y.shape)
         return total
+
+    @cached_property
+    def parts(self) -> dict[str, slice]:
+        """Where in dy and y the arrays of several outputs are, by the name of their dy."""
+        found, start = {}, 0
+        for name, array in named_arrays("dy", self.fresh.outputs).items():
+            if name != "dy" and array.dtype.kind == "f":
+                found[name] = slice(start, start := start + array.size)
+        return found
 
     @cached_property
     def elementwise(self) -> bool:
@@ -264,20 +275,35 @@ class GradientData:
         return True
 
     def possible_factors(self) -> Iterator[tuple[str, Array]]:
-        """The arrays that may be an extra or a missing factor, by name."""
-        for name, tensor in self.fresh.tested.tensors(self.inputs).items():
-            if name != self.name:
-                yield name, tensor
-        if self.name == "x":
-            yield "x", self.tensor
-        for name, tensor in (("y", self.y), ("dy", self.dy)):
+        """What may be an extra or a missing factor, by name: arrays v, 1 - v and 1 + v."""
+        parameters = self.fresh.tested.tensors(self.inputs)
+        named = parameters | named_arrays("x", self.inputs.x) | {"y": self.y, "dy": self.dy}
+        for name, tensor in named.items():
+            if name == self.name and not self.is_x:
+                continue
             # One number per row multiplies the whole row.
-            per_row = 0 < tensor.ndim < self.tensor.ndim and self.name == "x"
+            per_row = 0 < tensor.ndim < self.tensor.ndim and self.is_x and name not in parameters
             axes = (..., *[None] * (self.tensor.ndim - tensor.ndim))
-            yield name, tensor[axes] if per_row else tensor
+            factor = np.asarray(tensor[axes] if per_row else tensor, np.float64)
+            yield name, factor
+            if name != "dy":
+                yield f"(1 - {name})", 1 - factor
+                yield f"(1 + {name})", 1 + factor
 
     def branches(self) -> list[Array]:
         """The dx of the inner layers, where it has the shape of x."""
-        outputs = [call.output for call in FreshRun(self.fresh.check).record("backward") or []]
-        shape = self.numeric.shape
+        calls, shape = FreshRun(self.fresh.check).record("backward") or [], self.numeric.shape
+        outputs = [dx for call in calls for dx in arrays_of(call.output)]
         return [dx for dx in outputs if isinstance(dx, np.ndarray) and dx.shape == shape]
+
+
+def same(a: Array, b: Array) -> bool:
+    """Whether all values are the same, up to rounding."""
+    scale = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    return a.shape == b.shape and bool((np.abs(a - b) <= 1e-9 * scale).all())
+
+
+def proportional(a: Array, b: Array) -> bool:
+    """Whether a is a multiple of b, and not 0."""
+    factor = float(np.vdot(a, b)) / (float(np.vdot(b, b)) or 1.0)
+    return bool(np.any(a)) and same(a, factor * b)

@@ -13,14 +13,15 @@ import numpy as np
 
 from tinynet.errors import GradientCheckError
 from tinynet.gradcheck.diagnosis import UNKNOWN, diagnose
-from tinynet.gradcheck.hypotheses import Diagnosis
-from tinynet.gradcheck.inputs import FunctionLayer, GradientCheck
+from tinynet.gradcheck.inputs import Inputs
 from tinynet.gradcheck.layer_under_test import LayerUnderTest
 from tinynet.gradcheck.measurements import FreshRun
-from tinynet.gradcheck.report import Verdict
+from tinynet.gradcheck.report import Diagnosis, Verdict
 from tinynet.gradcheck.rules import check_rules
+from tinynet.gradcheck.setup import FunctionLayer, GradientCheck
 from tinynet.layer import Layer
 from tinynet.parameter import Array, Parameter
+from tinynet.samples import Samples, arrays_of
 from tinynet.signature import (
     call_text,
     constructor_arguments,
@@ -112,11 +113,12 @@ def _inner_checks(check: GradientCheck) -> Iterator[tuple[str, GradientCheck]]:
         return
     calls = FreshRun(check).record("forward") or []
     for path, call in {call.path: call for call in calls}.items():
-        *inputs, y = *call.inputs, call.output
-        arrays = all(isinstance(array, np.ndarray) and array.size for array in inputs)
-        is_layer = len(inputs) == 1 or (len(inputs) == 2 and np.ndim(y) == 0)
-        if is_layer and arrays and inputs[0].ndim:
-            yield path, replace(check, layer=layers[path], inputs=tuple(inputs))
+        is_number = not isinstance(call.output, tuple) and np.ndim(call.output) == 0
+        is_layer = len(call.inputs) == 1 or (len(call.inputs) == 2 and is_number)
+        given = [array for samples in call.inputs for array in arrays_of(samples)]
+        arrays = all(isinstance(array, np.ndarray) and array.size for array in given)
+        if is_layer and arrays and all(array.ndim for array in arrays_of(call.inputs[0])):
+            yield path, replace(check, layer=layers[path], inputs=Inputs(*call.inputs))
 
 
 def _smallest(
@@ -134,7 +136,7 @@ def _smallest(
 
 def _fewer_samples(check: GradientCheck) -> Iterator[GradientCheck]:
     if check.has_batch_axis:
-        for fewer in range(1, min(len(check.inputs[0]), 4)):
+        for fewer in range(1, min(len(check.inputs), 4)):
             yield replace(check, inputs=check.take(np.arange(fewer)))
 
 
@@ -143,8 +145,8 @@ def _simpler_values(check: GradientCheck) -> Iterator[GradientCheck]:
     for change in (_rounded, _drawn_if_long):
         layer = deepcopy(check.layer)
         for parameter in layer.parameters():
-            parameter.value = np.asarray(change(parameter.value))
-        inputs = (change(check.inputs[0]), *check.inputs[1:])
+            parameter.value[...] = change(parameter.value)
+        inputs = check.inputs.each_x(change)
         yield replace(check, layer=layer, inputs=inputs)
         yield replace(check, inputs=inputs)
 
@@ -166,7 +168,8 @@ def drawn(shape: tuple[int, ...]) -> Array:
 
 def is_exact(check: GradientCheck) -> bool:
     """Whether the snippet has the very values of the check."""
-    arrays = [*check.inputs, *(parameter.value for parameter in check.layer.parameters())]
+    parameters = [parameter.value for parameter in check.layer.parameters()]
+    arrays = [*check.inputs.arrays.values(), *parameters]
     return all(
         array.size <= LITERAL or np.allclose(array, drawn(array.shape)) for array in arrays
     ) and math.isfinite(check.tolerance)
@@ -183,7 +186,7 @@ def snippet(check: GradientCheck) -> str:
         settings += f", tolerance={check.tolerance:g}"
     if check.entries != 15_000:
         settings += f", entries={check.entries}"
-    inputs = [_array_code(array) for array in check.inputs]
+    inputs = [_samples_code(samples) for samples in check.inputs.arguments]
     if isinstance(layer, FunctionLayer):
         arrays = [inputs[0], *map(_array_code, layer.arrays())]
         inputs[0] = arrays[0] if len(arrays) == 1 else f"({', '.join(arrays)})"
@@ -304,6 +307,12 @@ def _access(layer: Layer, path: str) -> str:
         else:
             code, value = f"{code}.{part}", getattr(value, part)
     return code
+
+
+def _samples_code(samples: Samples) -> str:
+    if not isinstance(samples, tuple):
+        return _array_code(samples)
+    return f"({', '.join(map(_array_code, samples))}{',' * (len(samples) == 1)})"
 
 
 def _array_code(array: Array) -> str:

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tinynet.errors import GradientCheckError
-from tinynet.gradcheck.inputs import GradientCheck
-from tinynet.gradcheck.layer_under_test import Inputs, LayerUnderTest, Run, rms
+from tinynet.gradcheck.inputs import Inputs, rms
+from tinynet.gradcheck.layer_under_test import LayerUnderTest, Run
 from tinynet.gradcheck.report import INFORMATIVE, TensorReport, Verdict
+from tinynet.gradcheck.setup import GradientCheck
 from tinynet.parameter import Array
 
 Index = tuple[int, ...]

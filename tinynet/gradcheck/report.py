@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from html import escape
 from textwrap import wrap
+from typing import NamedTuple
 
 from tinynet.html import html_table
 
@@ -151,5 +152,14 @@ class Cause(StrEnum):
     EXTRA_AXIS = "the right values in another shape"
     RANDOMNESS = "random numbers that do not repeat"
     PRECISION = "single precision inside"
+    ARRAYS = "arrays of a tuple are confused"
     OVERFLOW = "an overflow, or 0 / 0"
     LAYOUT = "it depends on the memory layout"
+
+
+class Diagnosis(NamedTuple):
+    """A cause (None for unknown), whether it is proved, and the evidence as a clause."""
+
+    cause: Cause | None
+    certain: bool
+    sentence: str

@@ -6,15 +6,17 @@ so the rules for arrays and state come before the comparison of values.
 
 from __future__ import annotations  # naming np.random.Generator would import numpy.random
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from tinynet.errors import GradientCheckError
-from tinynet.gradcheck.inputs import GradientCheck, memory_layouts
-from tinynet.gradcheck.layer_under_test import Inputs, LayerUnderTest, Run, rms
+from tinynet.gradcheck.inputs import LAYOUTS, Inputs, in_layout, rms
+from tinynet.gradcheck.layer_under_test import LayerUnderTest, Run, split
 from tinynet.gradcheck.numeric import GradientComparison, unravel
 from tinynet.gradcheck.report import Report, TensorReport, Verdict
+from tinynet.gradcheck.setup import GradientCheck
 from tinynet.layer import Layer
 from tinynet.parameter import Array
 
@@ -40,7 +42,7 @@ class RuleChecker:
         self.check = check
         self.rng = np.random.default_rng(check.seed)
         self.tested = LayerUnderTest(check.layer)
-        self.inputs = tuple(array.copy() for array in check.inputs)
+        self.inputs = check.inputs.copy()
         self.refilled: Inputs | None = None  # another batch, whose arrays get the given values
 
     def report(self) -> Report:
@@ -50,7 +52,7 @@ class RuleChecker:
         others = self.run_other_batches()
         run = tested.run(inputs, self.rng)
         rules += ["forward is repeatable", "inputs are unchanged", "gradients are overwritten"]
-        if len(inputs) == 1:
+        if not inputs.is_loss:
             self.check_linear(run)
             rules.append("backward is linear")
         self.check_without_dx(inputs, run)
@@ -74,10 +76,10 @@ class RuleChecker:
         An optimizer writes into the array of a parameter, `load` and a user may assign a new one.
         """
         others, tested = self.check.other_batches(), self.tested
-        self.refilled = next((b for b in others if b[0].shape == self.inputs[0].shape), None)
+        self.refilled = next((b for b in others if b.shapes == self.inputs.shapes), None)
         for batch, in_place in zip((others * 2)[:2], (False, True), strict=False):
             self.run_before(batch)
-            tested.save_state((*self.inputs, *(self.refilled or ())))
+            tested.save_state(self.inputs, *([self.refilled] if self.refilled else []))
             tested.perturb_parameters(self.inputs, self.rng, in_place=in_place)
         if not others:
             tested.perturb_parameters(self.inputs, self.rng)
@@ -152,9 +154,9 @@ class RuleChecker:
         """One forward and `backward_parameters`, for the dy of a run."""
         for _, parameter in self.tested.parameters():
             parameter.grad = None
-        self.tested.forward(inputs)
+        y = self.tested.outputs(inputs)
         try:
-            self.tested.layer.backward_parameters(run.dy.copy())
+            self.tested.layer.backward_parameters(split(run.dy, y))
         except Exception as error:
             message = f"backward_parameters raised {error!r}"
             raise self.tested.error(Verdict.WITHOUT_DX, message) from error
@@ -183,20 +185,21 @@ class RuleChecker:
 
     def check_copies_at(self, run: Run) -> None:
         """The same, at the point of one run."""
-        x, *rest = self.inputs
         if self.refilled:
-            for array, values in zip(self.refilled, self.inputs, strict=True):
-                array[...] = values
+            for name, array in self.refilled.arrays.items():
+                array[...] = self.inputs.arrays[name]
             where = "for an x in an array that held another batch"
-            self.check_copy(run, Verdict.REFILLED, where, self.refilled, run.dy)
-        for layout, copy in memory_layouts(x).items():
-            dy = memory_layouts(run.dy).get(layout, run.dy)
-            where = f"for an x that is {layout} in memory"
-            self.check_copy(run, Verdict.LAYOUT, where, (copy, *rest), dy)
+            self.check_copy(run, Verdict.REFILLED, where, self.refilled)
+        for layout in LAYOUTS:
+            inputs = self.inputs.each_x(partial(in_layout, layout=layout))
+            where = f"for x and dy that are {layout} in memory"
+            self.check_copy(run, Verdict.LAYOUT, where, inputs, layout)
 
-    def check_copy(self, run: Run, verdict: Verdict, where: str, inputs: Inputs, dy: Array) -> None:
+    def check_copy(
+        self, run: Run, verdict: Verdict, where: str, inputs: Inputs, layout: str | None = None
+    ) -> None:
         """The same values give the same gradients."""
-        other = self.tested.run(inputs, self.rng, dy)
+        other = self.tested.run(inputs, self.rng, run.dy, layout)
         for name, gradient in other.gradients.items():
             self.check_equal(
                 verdict,
@@ -243,12 +246,12 @@ class RuleChecker:
         check_all = sum(tensor.size for tensor in tensors.values()) <= self.check.entries
         reports = {}
         for name, tensor in tensors.items():
-            entries = range(tensor.size) if check_all else self.stratified_sample(tensor.size)
+            entries = range(tensor.size) if check_all else self.sample(tensor.size, len(tensors))
             comparison = GradientComparison(self.check, self.tested, self.inputs, run, name)
             for flat in entries:
                 comparison.check_entry(unravel(flat, tensor.shape))
             if len(entries) < tensor.size:
-                for _ in range(DIRECTIONS):
+                for _ in range(min(DIRECTIONS, max(len(entries) // 4, 1))):
                     comparison.check_direction(self.rng)
             reports[name] = comparison.report()
         return reports
@@ -267,13 +270,14 @@ class RuleChecker:
                     comparison.check_direction(self.rng)
             except GradientCheckError as error:
                 error.verdict = Verdict.OTHER_BATCH
-                sentence = f"{error}, for {len(inputs[0])} samples, but right for"
-                error.args = (f"{sentence} {len(self.inputs[0])}",)
+                sentence = f"{error}, for {len(inputs)} samples, but right for"
+                error.args = (f"{sentence} {len(self.inputs)}",)
                 raise
         self.check_without_dx(inputs, run)
         self.tested.state = state
 
-    def stratified_sample(self, size: int) -> list[int]:
-        """Flat indices, one at random from each of SAMPLE equal parts."""
-        bounds = np.linspace(0, size, min(SAMPLE, size) + 1).astype(int)
+    def sample(self, size: int, tensors: int) -> list[int]:
+        """Flat indices, one at random from each of equal parts; all tensors share `entries`."""
+        parts = min(SAMPLE, size, max(self.check.entries // tensors, 1))
+        bounds = np.linspace(0, size, parts + 1).astype(int)
         return [int(self.rng.integers(low, high)) for low, high in pairwise(bounds)]

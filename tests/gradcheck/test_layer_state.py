@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinynet import Array, Dense, Layer
-from tinynet.gradcheck.layer_under_test import (
+from tinynet.gradcheck.inputs import (
     LayerState,
     generators_restored,
     global_generators,
