@@ -1,6 +1,6 @@
 """Seeded faults for preflight, each with the name of the finding that has to come first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import cache
 from itertools import pairwise
@@ -18,8 +18,11 @@ from tinynet import (
     Dense,
     Dropout,
     Flatten,
+    Hinge,
+    Huber,
     KLDivergence,
     Layer,
+    LogSoftmax,
     MeanAbsoluteError,
     MeanSquaredError,
     Parameter,
@@ -90,6 +93,20 @@ def features(seed: int, samples: int = 600) -> tuple[Array, Array]:
     return x, (x @ direction / np.linalg.norm(direction)).astype(np.float32)
 
 
+class LogCosh(Layer):
+    """The mean of log cosh(prediction - target), a loss that is no class of the package."""
+
+    def forward(self, prediction: Array, targets: Array) -> float:
+        difference = prediction - targets
+        self.save_for_backward(0.0, difference)
+        return float((abs(difference) + np.log1p(np.exp(-2 * abs(difference)))).mean() - np.log(2))
+
+    def backward(self) -> Array:
+        _, difference = self.saved_for_backward(1)
+        dx: Array = np.tanh(difference) / difference.size
+        return dx
+
+
 class WrongBias(Layer):
     """A dense layer with a wrong gradient of its bias."""
 
@@ -124,6 +141,12 @@ def start_all(model: Any, weight: float) -> None:
     for layer in model:
         if isinstance(layer, Dense):
             start(layer, weight)
+
+
+def scale_all(model: Any, times: float) -> None:
+    for layer in model:
+        if isinstance(layer, Dense):
+            start(layer, times=times)
 
 
 def nan_in(x: Array) -> Array:
@@ -239,6 +262,45 @@ def targets_of_other_scale(seed: int, *_: Any) -> Data:
 def batch_norm(seed: int, sizes: Sizes, x: Array, y: Array) -> Data:
     model = Sequential([*net(sizes, seed), BatchNorm(sizes[-1])])
     return run(model), x[:129], y[:129], {"batch_size": 32}
+
+
+# The loss of each kind, its targets of a score, and what comes behind the last weights.
+KINDS: dict[str, tuple[Callable[[], Layer], Callable[[Array], Array], tuple[Layer, ...]]] = {
+    "softmax cross-entropy": (SoftmaxCrossEntropy, classes, ()),
+    "hinge": (Hinge, classes, ()),
+    "binary cross-entropy": (BinaryCrossEntropy, yes_or_no, ()),
+    "KL divergence": (KLDivergence, lambda s: np.eye(2)[classes(s)], (LogSoftmax(),)),
+    "squared error": (MeanSquaredError, column, ()),
+    "absolute error": (MeanAbsoluteError, column, ()),
+    "Huber's loss": (Huber, column, ()),
+    "an own loss": (LogCosh, column, ()),
+}
+REGRESSIONS = list(KINDS)[4:]
+LOGITS = list(KINDS)[:3]
+
+
+def of_kind(
+    kind: str, targets: Callable[[Array], Array] = lambda y: y, rate: float = 0.05, times: float = 1
+) -> Callable[..., Data]:
+    """A run on a table with a loss of this kind, with other targets, rate or last weights."""
+    loss, of_score, last = KINDS[kind]
+
+    def make(seed: int, *_: Any) -> Data:
+        x, score = features(seed)
+        y = of_score(score)
+        outputs = 1 if y.shape == (len(x), 1) else 2
+        first = net((12, 16, outputs), seed, before=())
+        start(first[-1], times=times)
+        model = Sequential([*first, *deepcopy(last)])
+        return Trainer(model, loss(), SGD(model.parameters(), rate)), x, targets(y)
+
+    return make
+
+
+def of_each(
+    fault: str, kinds: Iterable[str], name: str, pattern: str, **how: Any
+) -> dict[str, tuple[Callable[..., Data], str, str]]:
+    return {f"{fault}, {kind}": (of_kind(kind, **how), name, pattern) for kind in kinds}
 
 
 # A function of (seed, sizes, x, y), the name of the first finding, and a pattern of its text.
@@ -362,7 +424,7 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
     "a layer with a wrong gradient": (
         lambda s, sizes, x, y: (wrong_gradient(s, sizes), x, y),
         "gradient",
-        r"WrongBias.*its layers\.\d is wrong on its own.*Run check_gradients on that layer alone",
+        r"layers\.\d, WrongBias.*gradient of dense\.bias.*Run check_gradients on that layer alone",
     ),
     "an optimizer without the parameters that matter": (
         lambda s, sizes, x, y: (run(net(sizes, s), lambda p: SGD(p[-1:], 0.1)), x, y),
@@ -544,5 +606,62 @@ FAULTS: dict[str, tuple[Callable[..., Data], str, str]] = {
         ),
         "short schedule",
         r"first epoch of \d+ steps, the learning rate falls from 0\.1 to 0\.",
+    ),
+    "twelve sigmoid layers": (
+        lambda s, _, x, y: (run(net((784, *[64] * 12, 10), s, activation=Sigmoid)), x, y),
+        "vanishing gradient",
+        r"first weights, layers\.2, Dense\(784, 64\), has the root mean square \S+e-0\d, and that "
+        r"of the last, layers\.26, Dense\(64, 10\), 0\.0\d+: a ratio of \S+e-0[67]\.",
+    ),
+    "weights of a standard normal distribution": (
+        lambda s, _, x, y: (
+            changed(s, (784, *[64] * 12, 10), lambda model: scale_all(model, 6)),
+            x,
+            y,
+        ),
+        "exploding gradient",
+        r"first weights, layers\.2, Dense\(784, 64\), has the root mean square \S+e\+\d\d",
+    ),
+    **of_each(
+        "constant targets",
+        [*REGRESSIONS, "binary cross-entropy", "KL divergence"],
+        "constant targets",
+        r"All 600 targets are .*Load the targets again\.",
+        targets=lambda y: np.repeat(y[:1], len(y), axis=0),
+    ),
+    **of_each(
+        "labels of one class",
+        ["hinge"],
+        "label range",
+        r"All labels are \d\.",
+        targets=lambda y: np.repeat(y[:1], len(y), axis=0),
+    ),
+    **of_each(
+        "targets in another order",
+        KINDS,
+        "unrelated labels",
+        r"fit their own labels hardly better than shuffled ones",
+        targets=lambda y: np.random.default_rng(0).permutation(y),
+    ),
+    **of_each(
+        "targets of another scale",
+        REGRESSIONS,
+        "target range",
+        r"The root mean square of the targets is 2\.\d*e\+05, that of the predictions so far",
+        targets=lambda y: 200_000 + 50_000 * y,
+    ),
+    **of_each(
+        "last weights that are far too large",
+        LOGITS,
+        "start loss",
+        r"The loss starts at \d\S+, and (equal|logits).*smaller weights",
+        times=100,
+    ),
+    **of_each(
+        "a rate that is far too low",
+        KINDS,
+        "learning rate too low",
+        r"Try \S+, or higher still",
+        rate=1e-6,
     ),
 }

@@ -19,11 +19,13 @@ from tinynet import (
     ReLU,
     Rescale,
     Sequential,
+    Sigmoid,
     SoftmaxCrossEntropy,
     Trainer,
     datasets,
 )
 from tinynet.callbacks import Callback, Doctor
+from tinynet.health import Finding
 from tinynet.optimizers.schedules import Cosine
 from tinynet.saving.state import generator_states
 
@@ -277,6 +279,69 @@ class TestStepsTooShort:
         assert names(examine(trainer(0.0, model), epochs=4)[0]) == []
 
 
+class TestGradientFlow:
+    def deep(self, depth: int = 12) -> Trainer:
+        layers: list[Layer] = []
+        for index in range(depth):
+            layers += [Dense(16 if index else 6, 16, rng=index), Sigmoid()]
+        return trainer(0.1, Sequential([*layers, Dense(16, 2, rng=99)]))
+
+    def test_a_vanishing_gradient_is_the_only_finding_of_a_dead_network(self) -> None:
+        """No rate helps: neither "raise it", for short steps, nor "lower it", on the plateau."""
+        doctor, reports = examine(self.deep(), epochs=7, patience=3)
+        assert names(doctor) == ["vanishing gradient"]
+        assert re.match(
+            r"epoch 1, step 40: vanishing gradient: On a batch the gradient of the first weights, "
+            r"layers\.0, Dense\(6, 16\), has the root mean square \S+e-\d\d, and that of the last, "
+            r"layers\.24, Dense\(16, 2\), 0\.\d+: a ratio of \S+e-\d\d\.",
+            reports[0],
+        )
+
+    def test_a_weak_gradient_is_a_finding_where_nothing_is_learned(self) -> None:
+        doctor, reports = examine(self.deep(depth=6), epochs=3)
+        assert names(doctor) == ["vanishing gradient"]
+        assert reports[0].startswith("epoch 3, step 120: ")  # after 100 steps
+
+    def test_an_exploding_gradient_is_named_before_its_effects(self) -> None:
+        run = trainer(1e-12, Sequential([Dense(6, 9, rng=0), ReLU(), Dense(9, 2, rng=1)]))
+        run.model[0].weight.value *= 1e7  # type: ignore[index]
+        doctor, _ = examine(run, epochs=4)
+        assert names(doctor) == ["exploding gradient"]
+
+    def test_only_the_weights_that_are_trained_count(self) -> None:
+        run = self.deep()
+        run.optimizer = SGD(run.model.parameters()[-4:], 0.1)
+        assert names(examine(run, epochs=2)[0]) == []
+
+
+@pytest.mark.parametrize("first", ["steps too short", "loss plateau", "loss blow-up"])
+def test_doctor_never_says_raise_and_lower_in_one_run(first: str) -> None:
+    doctor = Doctor(report=lambda _: None)
+    run = trainer(0.1)
+    others = ["steps too short", "loss plateau", "loss blow-up", "steps too long"]
+    doctor._report(run, 1, [Finding(name, "", "") for name in (first, *others)])
+    raised = [name for name in names(doctor) if name == "steps too short"]
+    assert raised == (["steps too short"] if first == "steps too short" else [])
+    assert len(names(doctor)) == (1 if raised else 3)
+
+
+def test_short_steps_of_all_weights_are_the_fault_of_the_rate_and_of_one_that_of_a_layer() -> None:
+    doctor, _ = examine(trainer(1e-9), epochs=4)
+    assert doctor.findings[0].advice == "Raise the learning rate."
+    kept: list[Array] = []
+
+    def keep(trainer: Trainer) -> None:
+        kept.append(trainer.model.parameters()[0].value.copy())
+
+    def put_back(trainer: Trainer) -> None:
+        trainer.model.parameters()[0].value = kept[0]
+
+    run = trainer(0.05, loss=Script(lambda _: 1.0))
+    doctor, _ = examine(run, At(120, keep), At(121, put_back), epochs=4)
+    assert names(doctor) == ["steps too short"]
+    assert "look for a layer that passes no gradient" in doctor.findings[0].advice
+
+
 class TestLossPlateau:
     def test_doctor_finds_a_plateau_after_epochs_without_improvement(self) -> None:
         falling = [1.0, 0.5, 0.4, 0.4, 0.41, 0.39961]
@@ -410,8 +475,8 @@ class TestTraining:
         run = trainer(0.0)
         doctor, reports = examine(run, epochs=7, patience=2, every_steps=10)
         assert run.epoch == 7
-        assert sorted(names(doctor)) == ["loss plateau", "steps too short"]
-        assert len(reports) == 2
+        assert names(doctor) == ["steps too short"]
+        assert len(reports) == 1
 
     def test_doctor_starts_again_in_another_fit(self) -> None:
         doctor = Doctor(every_steps=40, report=lambda _: None)

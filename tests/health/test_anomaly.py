@@ -462,3 +462,35 @@ class TestAfterTheBlock:
         with detect_anomaly():
             error = caught(by_hand, net(Log(-1e3)))
         assert error.layer == "layers.0.layers.1, Log(-1000)"
+
+
+class Split(Layer):
+    """y = (x, log x), whose backward takes a tuple."""
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.save_for_backward(0.0, x)
+        return x.copy(), np.log(x)
+
+    def backward(self, dy: tuple[Array, Array]) -> Array:
+        _, x = self.saved_for_backward(0.0)
+        dx: Array = dy[0] + dy[1] / x
+        return dx
+
+
+class TestTuples:
+    def test_arrays_of_a_tuple_are_looked_at_one_by_one(self) -> None:
+        x = np.array([[1.0, 2.0], [3.0, -1.0]])
+        with pytest.raises(AnomalyError) as caught, detect_anomaly():
+            Split()(x)
+        assert str(caught.value) == (
+            "Split(), forward, step 1: y[1] has the first NaN or infinity at index (1, 1), while x "
+            "is finite, at most 3"
+        )
+
+    def test_the_gradients_of_a_tuple_have_names(self) -> None:
+        split, x = Split(), np.ones((2, 2))
+        dy = x, np.array([[1.0, np.nan], [1.0, 1.0]])
+        split(x)
+        match = r"input.*dy\[1\] has the first NaN or infinity at index \(0, 1\)"
+        with pytest.raises(AnomalyError, match=match), detect_anomaly():
+            split.backward(dy)

@@ -20,6 +20,8 @@ EXAMPLES: dict[str, Sequence[str]] = {
     **dict.fromkeys((*QUICK, "mnist_gradient_descent", "mnist_two_layer"), ()),
     "text_classification": (),  # its first network is one that cannot learn the labels
     "mnist_cnn": ("--channels", "4"),
+    "kaggle_digits": (),
+    "forecast": (),
     "mnist_autoencoder": ("--hidden", "32"),
     "char_transformer": (
         "--width",

@@ -10,6 +10,7 @@ from preflight_faults import (
     FAULTS,
     SMALL,
     USUAL,
+    LogCosh,
     Sizes,
     centred,
     features,
@@ -37,7 +38,9 @@ from tinynet import (
     Hinge,
     Huber,
     InputError,
+    KLDivergence,
     Layer,
+    LogSoftmax,
     MeanAbsoluteError,
     MeanSquaredError,
     Parameter,
@@ -293,6 +296,7 @@ LOSSES: dict[str, tuple[Callable[[], Layer], Callable[[Array], Array], int]] = {
     "absolute": (MeanAbsoluteError, lambda y: 2.0 * y[:, None] - 1, 1),
     "Huber": (Huber, lambda y: 2.0 * y[:, None] - 1, 1),
     "hinge": (Hinge, lambda y: y, 2),
+    "an own loss": (LogCosh, lambda y: 2.0 * y[:, None] - 1, 1),
     "squared hinge": (lambda: Hinge(p=2), lambda y: y, 2),
 }
 
@@ -306,6 +310,11 @@ class TestHealthyLosses:
         rate = 1e-4 if "sum" in kind else 0.05
         run_of = run(net((12, 16, outputs), before=()), lambda p: SGD(p, rate), make())
         check_healthy(run_of, x, targets((score > 0).astype(int)))
+
+    def test_preflight_finds_nothing_before_a_divergence_of_log_probabilities(self) -> None:
+        x, score = features(4)
+        model = Sequential([*net((12, 16, 2), before=()), LogSoftmax()])
+        check_healthy(run(model, loss=KLDivergence()), x, np.eye(2)[(score > 0).astype(int)])
 
     def test_preflight_finds_nothing_in_sequences_with_ignored_positions(self) -> None:
         x, y = sequences()
@@ -347,6 +356,9 @@ class TestFaultsOfOtherLosses:
         assert "among 2 classes has ln 2" not in str(found)
 
 
+WITH_EXAMPLES = (", softmax cross-entropy", ", squared error", ", Huber's loss")
+
+
 def check_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) -> None:
     make, name, pattern = FAULTS[fault]
     trainer, x, y, *keywords = make(seed, sizes, *data)
@@ -357,7 +369,15 @@ def check_found(fault: str, seed: int, sizes: Sizes, data: tuple[Array, Array]) 
 
 @without_gradient_check
 class TestFaults:
-    @pytest.mark.parametrize("fault", [f for f in FAULTS if FAULTS[f][1] != "gradient"])
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            # Of these losses the faults above have examples.
+            pytest.param(f, marks=pytest.mark.sweep if f.endswith(WITH_EXAMPLES) else ())
+            for f in FAULTS
+            if FAULTS[f][1] != "gradient"
+        ],
+    )
     def test_preflight_finds_each_fault_first(self, fault: str) -> None:
         check_found(fault, 0, SMALL, some(0, 600))
 

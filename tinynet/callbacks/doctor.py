@@ -13,7 +13,9 @@ import numpy as np
 from tinynet.errors import InputError
 from tinynet.health.activations import leaf_calls, stuck_units, weight_parameters
 from tinynet.health.finding import Finding
+from tinynet.health.gradient_flow import LIMIT, WEAK, flow_of
 from tinynet.parameter import Array
+from tinynet.samples import Samples, arrays_of, concatenate, count_samples
 from tinynet.saving.state import State, check_keys
 from tinynet.training.callback import Callback
 from tinynet.validation import whole_number
@@ -26,18 +28,28 @@ WINDOW = 20  # steps whose losses are averaged
 BLOWN_UP = 1.5  # times the loss at the start,
 SIGNIFICANT = 4.0  # and so many standard errors of the difference above it
 LEARNED = 0.5  # of the loss at the start: below it, short steps are the end of learning
+STALLED = 0.9  # of the loss at the start: above it, after SETTLED steps, little was learned
 SETTLED = 100  # steps, before which weights that started at 0 change by much of their norm
 FAST, SLOW = 0.1, 1e-7  # norm of a step, relative to that of the weights
+# Findings that an earlier one explains: their advice would be of no use, or contradict it.
+FLOW = {"vanishing gradient", "exploding gradient"}
+EXPLAINED_BY = {
+    "steps too short": FLOW | {"steps too long", "loss blow-up", "loss plateau"},
+    "steps too long": FLOW | {"steps too short"},
+    "loss plateau": FLOW | {"steps too short"},
+    "loss blow-up": {"exploding gradient", "steps too short"},
+}
 IMPROVEMENT = 0.001  # by which a loss has to fall, relative to the best before
 
 
 @final
 class Doctor(Callback):
-    """Looks for dead or saturated units, steps too long or too short, a loss that grows or stalls.
+    """Looks for stuck units, a vanishing gradient, steps too long or short, a loss that stalls.
 
-    Every `every_steps` steps it checks the last samples and the next step, after each epoch the
-    losses of the last `patience` epochs. The first finding of each name is kept in `findings` and
-    its text passed to `report`. Training continues with the same numbers as without the doctor.
+    Every `every_steps` steps it checks the last samples, their gradient and the next step, after
+    each epoch the losses of the last `patience` epochs. The first finding of each name is kept in
+    `findings` and its text passed to `report`, unless an earlier finding explains it. Training
+    continues with the same numbers as without the doctor.
 
     Raises:
         InputError: a number below 1, or a report that is not a function.
@@ -58,7 +70,7 @@ class Doctor(Callback):
         self.findings: list[Finding] = []
         self._reported: set[str] = set()
         self._before: list[tuple[str, Array]] = []
-        self._samples: list[Array] = []
+        self._samples: list[Samples] = []
 
     def on_fit_start(self, trainer: Trainer) -> None:  # noqa: ARG002  # all hooks get it
         """Discards weights and samples of an earlier fit."""
@@ -71,14 +83,14 @@ class Doctor(Callback):
             found += _step_lengths(trainer, self._before)
             self._before = []
         steps_to_go = -trainer.step % self.every_steps
-        if steps_to_go * len(trainer.batch) < SAMPLES:
+        if steps_to_go * count_samples(trainer.batch) < SAMPLES:
             self._samples.append(trainer.batch)
         if not steps_to_go:
             found += _blow_up(trainer.history.steps["loss"])
-            found += self._stuck_units(trainer)
+            trained = {id(parameter) for parameter in trainer.optimizer.parameters}
+            named = [(n, p) for n, p in weight_parameters(trainer.model) if id(p) in trained]
+            found = self._examined(trainer, {name for name, _ in named}) + found
             if trainer.step >= SETTLED:
-                trained = {id(parameter) for parameter in trainer.optimizer.parameters}
-                named = [(n, p) for n, p in weight_parameters(trainer.model) if id(p) in trained]
                 self._before = [(name, p.value.copy()) for name, p in named]
         self._report(trainer, trainer.epoch + 1, found)
 
@@ -112,20 +124,33 @@ class Doctor(Callback):
         self.check_state_dict(state)
         self._reported.update(state["reported"])
 
-    def _stuck_units(self, trainer: Trainer) -> list[Finding]:
-        shape = trainer.batch.shape[1:]  # sequences may have another length in each batch
-        x = np.concatenate([samples for samples in self._samples if samples.shape[1:] == shape])
+    def _examined(self, trainer: Trainer, trained: set[str]) -> list[Finding]:
+        """Stuck units, and the flow of the gradients of the last step."""
+        # Sequences may have another length in each batch.
+        shapes = _shapes(trainer.batch)
+        x = concatenate([samples for samples in self._samples if _shapes(samples) == shapes])
         self._samples = []
         # On a copy: a forward of the model itself could draw random numbers or update buffers.
-        _, calls = leaf_calls(deepcopy(trainer.model), x)
-        return stuck_units(calls)
+        model = deepcopy(trainer.model)
+        _, calls = leaf_calls(model, x)
+        flow, losses = flow_of(model, calls, trained), trainer.history.steps["loss"]
+        stalled = len(losses) >= SETTLED and fmean(losses[-WINDOW:]) > STALLED * fmean(
+            losses[:WINDOW]
+        )
+        limit = WEAK if stalled else LIMIT
+        return [*stuck_units(calls), *(flow.findings(limit) if flow else ())]
 
     def _report(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
         for finding in findings:
-            if finding.name not in self._reported:
+            explained = self._reported & EXPLAINED_BY.get(finding.name, set())
+            if finding.name not in self._reported and not explained:
                 self.findings.append(finding)
                 self._reported.add(finding.name)
                 self.report(f"epoch {epoch}, step {trainer.step}: {finding}")
+
+
+def _shapes(samples: Samples) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for array in arrays_of(samples)]
 
 
 def _blow_up(losses: Sequence[float]) -> list[Finding]:
@@ -147,14 +172,23 @@ def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Fin
     share = rates[-1] / max(rates) if max(rates) else 1.0
     learning = fmean(losses[-WINDOW:]) > LEARNED * fmean(losses[:WINDOW])
     named = dict(trainer.model.named_parameters())
+    norms = {name: float(np.linalg.norm(old)) for name, old in before}
+    ratios = {
+        name: float(np.linalg.norm(named[name].value - old)) / norms[name]
+        for name, old in before
+        if norms[name]
+    }
+    all_short = all(ratio < SLOW * share for ratio in ratios.values())
     findings = []
-    for name, old in before:
-        norm = float(np.linalg.norm(old))
-        ratio = float(np.linalg.norm(named[name].value - old)) / norm if norm else 0.0
+    for name, ratio in ratios.items():
         evidence = f"A step changed {name} by {ratio:.2g} of its norm; about 0.001 is usual."
         if ratio > FAST:
             findings.append(Finding("steps too long", evidence, "Lower the learning rate."))
-        elif norm and learning and ratio < SLOW * share:
-            advice = "Raise the learning rate, or look for a layer that passes no gradient to it."
+        elif learning and ratio < SLOW * share:
+            advice = (
+                "Raise the learning rate."
+                if all_short
+                else "Other weights take longer ones: look for a layer that passes no gradient."
+            )
             findings.append(Finding("steps too short", evidence, advice))
     return findings

@@ -1,6 +1,7 @@
 """Activations and weights of a network, and units that pass no gradient: dead or saturated ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tinynet.layer import Layer
 from tinynet.mode import in_mode, inference
 from tinynet.parameter import Array, Parameter
 from tinynet.recording import Call, recording
+from tinynet.samples import Samples
 
 MIN_SAMPLES = 32  # with fewer samples a unit may be inactive by chance
 DEAD = 0.5  # fraction of the units of a layer
@@ -18,14 +20,19 @@ NEAR = 0.1  # at this distance from 0, on both sides, a slope has its usual valu
 FLAT = 0.005  # of the usual slope: reached at 6.7 by a sigmoid, at 3.3 by a tanh
 
 
-def leaf_calls(model: Layer, x: Array) -> tuple[Array, list[Call]]:
+def leaf_calls(model: Layer, x: Samples) -> tuple[Any, list[Call]]:
     """Returns y in evaluation mode, and the calls of the layers without sub-layers."""
     with recording(model) as calls, inference():
         y = model(x)
-    leaves = [call for call in calls if len(call.layer.named_layers()) == 1 and call.inputs]
+    return y, leaves(calls)
+
+
+def leaves(calls: Sequence[Call]) -> list[Call]:
+    """The calls of layers without sub-layers that take and return one array with samples."""
+    inner = [call for call in calls if len(call.layer.named_layers()) == 1 and call.inputs]
     # Others take or return tuples, and before a first forward an empty batch checks the shapes.
-    arrays = [call for call in leaves if _is_array(call.inputs[0]) and _is_array(call.output)]
-    return y, [call for call in arrays if len(call.inputs[0])]
+    arrays = [call for call in inner if _is_array(call.inputs[0]) and _is_array(call.output)]
+    return [call for call in arrays if len(call.inputs[0])]
 
 
 def _is_array(value: object) -> bool:

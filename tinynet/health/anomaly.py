@@ -12,6 +12,7 @@ import numpy as np
 from tinynet.errors import AnomalyError
 from tinynet.layer import Layer
 from tinynet.optimizers.optimizer import Optimizer
+from tinynet.samples import named_arrays
 from tinynet.training.trainer import Trainer
 from tinynet.validation import first_index
 
@@ -96,13 +97,13 @@ class _Detector:
     ) -> Any:
         is_forward = name == "forward"
         names = ("x", "targets") if is_forward else ("dy",)
-        arguments = [*zip(names, args, strict=False), *kwargs.items()]
+        arguments = _arrays([*zip(names, args, strict=False), *kwargs.items()])
         call = _Call(layer, "forward" if is_forward else "backward", arguments)
         self._check_arguments(call)
         self.running.append(call)
         try:
             result = method(layer, *args, **kwargs)
-            outputs = [("y" if is_forward else "dx", result)]
+            outputs = _arrays([("y" if is_forward else "dx", result)])
             if not is_forward:
                 outputs += [(f"grad of {n}", p.grad) for n, p in layer.named_parameters()]
             for array_name, array in outputs:
@@ -171,6 +172,11 @@ def _cause(call: _Call) -> str:
         if isinstance(array, np.ndarray) and array.size and array.dtype.kind in "fiu"
     ]
     return f"while {' and '.join(sizes) or 'forward was finite'}"
+
+
+def _arrays(values: Named) -> Named:
+    """The same values by name, with each array of a tuple by its own name."""
+    return [named for name, value in values for named in named_arrays(name, value).items()]
 
 
 def _first_non_finite(array: Any) -> tuple[int, ...] | None:

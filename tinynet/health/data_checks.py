@@ -9,9 +9,6 @@ from tinynet.health.activations import weight_parameters
 from tinynet.health.finding import Finding
 from tinynet.health.inspection import Inspection
 from tinynet.layers.normalization import BatchNorm
-from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
-from tinynet.losses.margin import Hinge
-from tinynet.losses.regression import MeanSquaredError
 from tinynet.parameter import Array
 
 LARGE, SMALL = 10.0, 0.01  # root mean square of the input of the first weights
@@ -27,7 +24,7 @@ def label_range(inspection: Inspection) -> Iterator[Finding]:
     classes, labels = inspection.classes, inspection.batches.y
     if len(labels) > 1 and (labels == labels[:1]).all():
         value = f"{labels.flat[0]}" if labels[0].size == 1 else "the same"
-        if isinstance(inspection.trainer.loss, SoftmaxCrossEntropy | Hinge):
+        if inspection.takes_classes:
             yield Finding("label range", f"All labels are {value}.", "Load the labels again.")
         else:
             evidence = f"All {len(labels)} targets are {value}."
@@ -134,7 +131,7 @@ def _feature_scales(name: str, x: Array) -> Iterator[Finding]:
 
 def target_range(inspection: Inspection) -> Iterator[Finding]:
     """Regression targets that are far larger than the predictions."""
-    if not isinstance(inspection.trainer.loss, MeanSquaredError):
+    if not inspection.is_regression:
         return
     y, prediction = (root_mean_square(array) for array in (inspection.y, inspection.prediction))
     if y > TARGETS and y > 30 * prediction:
@@ -144,7 +141,7 @@ def target_range(inspection: Inspection) -> Iterator[Finding]:
         )
         advice = (
             "Train on (y - mean) / standard deviation, and undo that in the predictions: a network "
-            "starts near 0, and squares of large errors make large steps."
+            "starts near 0, and has a long way to such targets."
         )
         yield Finding("target range", evidence, advice)
 

@@ -11,11 +11,19 @@ from tinynet.errors import GradientCheckError, InputError
 from tinynet.gradcheck import check_gradients
 from tinynet.health.activations import stuck_units, weight_parameters
 from tinynet.health.finding import Finding
+from tinynet.health.gradient_flow import backpropagated, measured_flow
 from tinynet.health.inspection import Inspection
+from tinynet.layer import Layer
+from tinynet.layers.sequential import Sequential
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
+from tinynet.losses.divergence import KLDivergence
+from tinynet.mode import inference
+from tinynet.recording import recording
+from tinynet.samples import Samples, arrays_of, each_array, take
 from tinynet.training.checks import check_single_sample
 
 INITIAL = 3.0  # above ln C: the right class gets a twentieth of its uniform probability
+BATCH = 64  # samples of which the gradient is measured
 WAITING = 10  # first steps: a warm-up from 0 has one step at 0
 ENDED = 1e-3  # of the highest rate: a schedule at its end
 
@@ -73,7 +81,8 @@ def equal_weights(inspection: Inspection) -> Iterator[Finding]:
         alike = any(np.allclose(y, y.take([0], axis), 1e-4) for axis in axes)
         for name, parameter in weight_parameters(call.layer):
             value = parameter.value
-            if alike and (value == value.flat[0]).all():
+            equal = alike and (value == value.flat[0]).all()
+            if equal and not (value.flat[0] == 0 and _learns(inspection, f"{call.path}.{name}")):
                 evidence = f"Every entry of {name} of {call.name} is {value.flat[0]:.4g}."
                 advice = (
                     "Units with equal weights get equal gradients and stay equal: start from "
@@ -83,27 +92,37 @@ def equal_weights(inspection: Inspection) -> Iterator[Finding]:
                 return
 
 
+def _learns(inspection: Inspection, name: str) -> bool:
+    """Whether weights that start at 0 have a gradient, as the last ones of a residual branch do."""
+    if not inspection.in_range:
+        return False
+    model, _ = backpropagated(inspection.trainer, *inspection.batch(BATCH))
+    return bool(np.any(dict(model.named_parameters())[name.lstrip(".")].grad))
+
+
 def units(inspection: Inspection) -> Iterator[Finding]:
     """Dead or saturated units."""
     yield from stuck_units(inspection.calls)
 
 
 def initial_loss(inspection: Inspection) -> Iterator[Finding]:
-    """A loss far above that of equal probabilities, before the first step."""
-    softmax = isinstance(inspection.trainer.loss, SoftmaxCrossEntropy)
-    if not softmax or inspection.trainer.step or not inspection.in_range:
+    """A loss far above that of equal probabilities, logits of 0, before the first step."""
+    started = inspection.trainer.step or not inspection.in_range or inspection.is_regression
+    if started or isinstance(inspection.trainer.loss, KLDivergence):
         return
-    classes = inspection.prediction.shape[-1]
-    equal, loss = np.zeros_like(inspection.prediction), deepcopy(inspection.trainer.loss)
-    uniform, initial = loss(equal, inspection.y), loss(inspection.prediction, inspection.y)
-    # Uniform probabilities have the loss ln C, except for class weights and for a sum.
+    prediction, y = inspection.prediction, inspection.y
+    softmax = isinstance(inspection.trainer.loss, SoftmaxCrossEntropy)
+    classes = prediction.shape[-1] if softmax else inspection.classes or 2
+    loss = deepcopy(inspection.trainer.loss)
+    uniform, initial = loss(np.zeros_like(prediction), y), loss(prediction, y)
+    # Uniform probabilities have the loss ln C, except for class weights, a sum and other losses.
     usual = math.log(classes)
-    if uniform and initial * usual / uniform > INITIAL + usual:
+    if uniform > 0 and initial * usual / uniform > INITIAL + usual:
         known = f"ln {classes} = " if math.isclose(uniform, usual, rel_tol=1e-3) else ""
+        who = f"equal probabilities for {classes} classes" if softmax else "logits of 0"
         evidence = (
-            f"The loss starts at {initial:.4g}, and equal probabilities for {classes} classes have "
-            f"{known}{uniform:.4g}; the standard deviation of the logits is "
-            f"{np.std(inspection.prediction):.3g}."
+            f"The loss starts at {initial:.4g}, and {who} have {known}{uniform:.4g}; the standard "
+            f"deviation of the logits is {np.std(prediction):.3g}."
         )
         advice = (
             "The network is confident and wrong: start from smaller weights, above all the last "
@@ -112,24 +131,66 @@ def initial_loss(inspection: Inspection) -> Iterator[Finding]:
         yield Finding("start loss", evidence, advice)
 
 
+def gradient_flow(inspection: Inspection) -> Iterator[Finding]:
+    """A gradient that vanishes or explodes on its way to the first weights."""
+    if inspection.in_range:
+        flow = measured_flow(inspection.trainer, *inspection.batch(BATCH))
+        yield from flow.findings() if flow else ()
+
+
 def gradients(inspection: Inspection) -> Iterator[Finding]:
-    """A wrong gradient of the model or of the loss."""
+    """A wrong gradient of the model or of the loss.
+
+    The parts of a chain are checked one by one, and equal parts once: the time grows with the
+    number of different layers, and not with the square of the depth.
+    """
+    trainer, path = inspection.trainer, ""
+    x, y = inspection.batch(4)
     try:
-        check_gradients(inspection.trainer.model, inspection.x[:4], entries=200)
+        for path, layer, given in _parts(trainer.model, x):  # noqa: B007  # the path is reported
+            check_gradients(layer, given, entries=200)
+        path = ""
         if inspection.in_range:
-            loss = inspection.trainer.loss
-            check_gradients(loss, inspection.prediction[:4], inspection.y[:4])
+            check_gradients(trainer.loss, take(inspection.prediction, slice(4)), y)
     except GradientCheckError as error:
         head = str(error).partition("\n")[0].rstrip(".")
         cause = f" Likely cause: {error.cause}." if error.cause else ""
         advice = "Run check_gradients on that layer alone: it shows where, and how to reproduce it."
-        yield Finding("gradient", f"{head}.{cause}", advice)
+        yield Finding("gradient", f"{path}{path and ', '}{head}.{cause}", advice)
 
 
-MODEL_CHECKS: tuple[Callable[[Inspection], Iterator[Finding]], ...] = (
+def _parts(model: Layer, x: Samples) -> Iterator[tuple[str, Layer, Samples]]:
+    """The different parts of a chain by path, each with its input; the model where it is no chain.
+
+    A chain that makes a padding mask, which is no input of its parts, is one part.
+    """
+    copied, seen = deepcopy(model), set()
+    with recording(copied) as calls, inference():
+        copied(x)
+    inputs = {call.path: call.inputs[0] for call in calls}
+    for path, layer in _chained("", model):
+        given = inputs[path]
+        inner = [type(each).__module__ for _, each in layer.named_layers()]
+        # The repr of a layer of one's own, or of one with a function, may not tell all of it.
+        known = all(name.startswith("tinynet.") for name in inner) and "<" not in repr(layer)
+        kind = repr(layer) if known else path, str(each_array(np.shape, given))
+        floats = any(array.dtype.kind == "f" for array in arrays_of(given))
+        if kind not in seen and (floats or layer.parameters()):
+            seen.add(kind)
+            yield path, layer, given
+
+
+def _chained(path: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
+    if isinstance(layer, Sequential) and not layer.starts_mask:
+        for index, inner in enumerate(layer):
+            yield from _chained(f"{path}.layers.{index}".lstrip("."), inner)
+    else:
+        yield path, layer
+
+
+START_CHECKS: tuple[Callable[[Inspection], Iterator[Finding]], ...] = (
     equal_weights,
     units,
-    initial_loss,
-    schedule,
-    gradients,
+    gradient_flow,
 )
+MODEL_CHECKS: tuple[Callable[[Inspection], Iterator[Finding]], ...] = (schedule, gradients)

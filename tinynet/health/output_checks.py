@@ -14,7 +14,6 @@ from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
 from tinynet.losses.divergence import KLDivergence
 from tinynet.losses.margin import Hinge
-from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from tinynet.mode import in_mode
 from tinynet.parameter import Array
 from tinynet.recording import Call
@@ -67,7 +66,7 @@ def output_activation(inspection: Inspection) -> Iterator[Finding]:
 def output_range(inspection: Inspection) -> Iterator[Finding]:
     """Regression targets that the last activation cannot reach."""
     last = _last_call(inspection)
-    if not isinstance(inspection.trainer.loss, MeanSquaredError | MeanAbsoluteError | Huber):
+    if not inspection.is_regression:
         return
     limits = None if last is None else _limits(last)
     if last is None or limits is None:

@@ -15,7 +15,6 @@ from tinynet.health.finding import Finding
 from tinynet.health.inspection import SCAN, Inspection, sample_rows
 from tinynet.losses.binary import BinaryCrossEntropy
 from tinynet.losses.cross_entropy import SoftmaxCrossEntropy
-from tinynet.losses.regression import Huber, MeanAbsoluteError, MeanSquaredError
 from tinynet.parameter import Array
 
 CHANCE = 1e-6  # the probability that these classes are missing, under a random split
@@ -208,8 +207,7 @@ def _rearranged(image: Array) -> Iterator[tuple[str, Array]]:
 def validation_scale(inspection: Inspection) -> Iterator[Finding]:
     """Inputs or regression targets of another scale than those of the training data."""
     pairs = [("inputs", *_inputs(inspection))]
-    regression = isinstance(inspection.trainer.loss, MeanSquaredError | MeanAbsoluteError | Huber)
-    if inspection.validation is not None and regression:
+    if inspection.validation is not None and inspection.is_regression:
         y = inspection.validation[1]
         pairs.append(("targets", inspection.y, y[sample_rows(len(y))]))
     for name, *parts in pairs:
