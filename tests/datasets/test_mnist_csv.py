@@ -12,7 +12,13 @@ import pytest
 from idx_files import digits
 
 from tinynet import Array
-from tinynet.datasets import DatasetError, load_mnist, load_mnist_csv, mnist_csv
+from tinynet.datasets import (
+    DatasetError,
+    load_kaggle_digits,
+    load_mnist,
+    load_mnist_csv,
+    mnist_csv,
+)
 from tinynet.datasets.mnist_csv import COLUMNS, write_mnist_csv
 
 
@@ -327,9 +333,66 @@ def test_files_that_are_no_csv_are_refused(path: Path) -> None:
     assert "a readable CSV file, got FileNotFoundError" in refused(path)
 
 
+def test_a_header_alone_is_refused(path: Path) -> None:
+    for columns in (COLUMNS, COLUMNS[1:]):
+        write(path, [], columns)
+        assert refused(path).endswith("expected at least one row below the header, got none")
+
+
+def kaggle(folder: Path) -> None:
+    """Files with the names of Kaggle's Digit Recognizer: 8 rows with labels, and 5 without."""
+    write(folder / "train.csv", rows(8))
+    write(folder / "test.csv", [line[1:] for line in rows(5)], COLUMNS[1:])
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"), [("", bytes), (".gz", gzip.compress), (".zip", zipped)]
+)
+def test_the_files_of_kaggle_are_read_whole_and_in_order(
+    tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    kaggle(tmp_path)
+    for name in ("train.csv", "test.csv"):
+        path = tmp_path / name
+        data = path.read_bytes()
+        path.unlink()
+        path.with_name(f"{name}{ending}").write_bytes(pack(data))
+    train, images = load_kaggle_digits(str(tmp_path))
+    np.testing.assert_array_equal(train.images, digits(8)[0])
+    np.testing.assert_array_equal(train.labels, digits(8)[1])
+    np.testing.assert_array_equal(images, digits(5)[0])
+
+
+def test_exchanged_or_missing_files_of_kaggle_are_refused(tmp_path: Path) -> None:
+    kaggle(tmp_path)
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    data = train.read_bytes()
+    for path, content, sentence in (
+        (train, test.read_bytes(), "expected a column of labels, got images alone"),
+        (test, data, "expected images alone, got a column of labels"),
+    ):
+        train.write_bytes(data)
+        path.write_bytes(content)
+        with pytest.raises(DatasetError) as error:
+            load_kaggle_digits(tmp_path)
+        hint = "are train.csv and test.csv exchanged?"
+        assert str(error.value) == f"{path}: {sentence}; {hint}"
+    test.unlink()
+    archive = tmp_path / "digit-recognizer.zip"
+    archive.touch()
+    for folder, name in ((tmp_path, "test"), (archive, "train")):
+        with pytest.raises(DatasetError) as error:
+            load_kaggle_digits(folder)
+        names = f"{name}.csv, {name}.csv.gz, {name}.csv.zip"
+        expected = f"expected one of the files {names}, got none of them"
+        assert str(error.value) == f"{folder}: {expected}; unzip digit-recognizer.zip first"
+
+
 def test_without_pandas_the_error_names_the_extra_to_install(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"needs pandas: pip install 'tinynet-numpy\[examples\]'"):
+    with pytest.raises(
+        ImportError, match=r"needs pandas: in a clone, pip install -e '\.\[examples\]'"
+    ):
         load_mnist_csv(path)

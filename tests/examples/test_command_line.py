@@ -23,7 +23,8 @@ from tinynet.datasets import DatasetError, Digits
 EXAMPLES = Path(command_line.__file__).parent
 MNIST = ["mnist_autoencoder", "mnist_cnn", "mnist_gradient_descent", "mnist_two_layer"]
 TABLES = ["tabular_classifier", "tabular_regression"]
-NAMES = [*MNIST, *TABLES, "char_transformer", "spirals", "text_classification"]
+OTHERS = ["char_transformer", "forecast", "kaggle_digits", "spirals", "text_classification"]
+NAMES = [*MNIST, *TABLES, *OTHERS]
 
 
 def parser() -> ExampleParser:

@@ -86,6 +86,30 @@ def load_mnist(source: str | Path | None = None) -> tuple[Digits, Digits]:
     return _split(path, images, labels)
 
 
+def load_kaggle_digits(folder: str | Path) -> tuple[Digits, Array]:
+    """Returns (train, images) of Kaggle's Digit Recognizer: all rows of both files, in their order.
+
+    `folder` has train.csv, with labels, and test.csv, without, as they are or as .csv.gz or
+    .csv.zip (needs pandas). `images`: (N, 28, 28) uint8, those of test.csv, to be predicted.
+
+    Raises:
+        DatasetError: a file is missing, `load_mnist_csv` refuses it, or the two are exchanged.
+    """
+    train_path, test_path = (
+        _find(Path(folder), [f"{name}.csv{end}" for end in ("", ".gz", ".zip")])
+        for name in ("train", "test")
+    )
+    images, labels = load_mnist_csv(train_path)
+    if labels is None:
+        got = "images alone; are train.csv and test.csv exchanged?"
+        raise DatasetError(train_path, "a column of labels", got)
+    test_images, unexpected = load_mnist_csv(test_path)
+    if unexpected is not None:
+        got = "a column of labels; are train.csv and test.csv exchanged?"
+        raise DatasetError(test_path, "images alone", got)
+    return Digits(images, labels), test_images
+
+
 def _split(path: Path, images: Array, labels: Array) -> tuple[Digits, Digits]:
     n = len(images)
     if n < 7:
@@ -137,8 +161,8 @@ def _read_folder(folder: Path, data_set: str) -> tuple[Digits, Digits]:
 def _read_pair(folder: Path, data_set: str, parts: tuple[str, ...]) -> Digits:
     stems = [f"{data_set}{part}" for part in parts]
     kinds = ("idx1-ubyte", "idx2-int") if data_set else ("idx1-ubyte",)
-    labels_path = _find(folder, stems, "labels", kinds)
-    images_path = _find(folder, stems, "images", ("idx3-ubyte",))
+    labels_path = _find(folder, _idx_names(stems, "labels", kinds))
+    images_path = _find(folder, _idx_names(stems, "images", ("idx3-ubyte",)))
     labels = _read_labels(labels_path)
     images = read_idx(images_path, (None, 28, 28))
     if len(images) == 0:
@@ -174,15 +198,20 @@ def _read_labels(path: Path) -> Array:
     return table[:, 0]  # the other columns are writer, series and position in NIST's files
 
 
-def _find(folder: Path, stems: list[str], content: str, kinds: tuple[str, ...]) -> Path:
-    names = [
+def _idx_names(stems: list[str], content: str, kinds: tuple[str, ...]) -> list[str]:
+    return [
         f"{stem}-{content}{mark}{kind}{end}"
         for stem in stems
         for kind in kinds
         for mark in "-."
         for end in ("", ".gz")
     ]
+
+
+def _find(folder: Path, names: list[str]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise DatasetError(folder, f"one of the files {', '.join(names)}", "none of them")
+    zipped = [path for path in (folder, *sorted(folder.glob("*.zip"))) if path.suffix == ".zip"]
+    hint = f"; unzip {zipped[0].name} first" if zipped else ""
+    raise DatasetError(folder, f"one of the files {', '.join(names)}", f"none of them{hint}")

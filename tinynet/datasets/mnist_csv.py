@@ -64,9 +64,9 @@ def load_mnist_csv(path: str | Path) -> tuple[Array, Array | None]:
     may be a .csv, a .csv.gz, or a .zip of one .csv.
 
     Raises:
-        DatasetError: the file cannot be read, has other columns or such that both might be the
-            label, or an entry that is no whole number in range; the message names its column, and
-            its row, counted from 1 below the header.
+        DatasetError: the file cannot be read, has no rows, other columns or such that both might be
+            the label, or an entry that is no whole number in range; the message names its column,
+            and its row, counted from 1 below the header.
         ImportError: pandas is not installed.
     """
     path = Path(path)
@@ -74,7 +74,7 @@ def load_mnist_csv(path: str | Path) -> tuple[Array, Array | None]:
         import pandas as pd
     except ImportError as error:
         raise ImportError(
-            f"reading {path} needs pandas: pip install 'tinynet-numpy[examples]'"
+            f"reading {path} needs pandas: in a clone, pip install -e '.[examples]'"
         ) from error
     try:
         layout = _layout(path, _first_row(path))
@@ -210,6 +210,8 @@ def _checked(path: Path, frame: "pd.DataFrame", layout: Layout) -> Array:
     """The rows as unsigned bytes without the index column, with every entry checked."""
     import pandas as pd
 
+    if frame.empty:
+        raise DatasetError(path, "at least one row below the header", "none")
     if layout.index:
         frame = frame.iloc[:, 1:]
     numbers = frame.copy(deep=False)
