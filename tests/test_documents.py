@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,26 @@ def test_the_code_of_a_page_prints_the_output_below_it(
     assert NUMBER.sub("#", shown) == NUMBER.sub("#", printed)
     got, expected = ([float(n) for n in NUMBER.findall(text)] for text in (shown, printed))
     np.testing.assert_allclose(got, expected, rtol=0.01)
+
+
+@pytest.mark.usefixtures("_mnist_is_read_once")
+def test_the_numpy_script_and_tinynet_have_the_same_accuracies_and_weights() -> None:
+    text = (ROOT / "docs" / "your_numpy_script.md").read_text(encoding="utf-8")
+    code = FENCE.findall(text)[0][0].partition("\ntrain, _")[0]
+    page: dict[str, Any] = {}
+    exec(compile(code, "the page", "exec"), page)
+    _, (images, labels) = datasets.load_mnist()
+    x, labels = images[:500].reshape(500, 784) / 255, labels[:500]
+    rng = np.random.default_rng(1)
+    start = [rng.random(shape) - 0.5 for shape in ((10, 784), (10, 1), (10, 10), (10, 1))]
+    accuracies, weights = page["run_script"](x.T, labels, *start, rate=0.1, iterations=91)
+    others, model = page["run_tinynet"](x, labels, *start, rate=0.1, iterations=91)
+    assert accuracies == others
+    assert len(accuracies) == 10
+    assert accuracies[-1] > accuracies[0] + 0.3
+    for value, parameter in zip(weights, model.parameters(), strict=True):
+        expected = value.T.reshape(parameter.value.shape)
+        np.testing.assert_allclose(parameter.value, expected, rtol=0, atol=1e-12)
 
 
 def test_readme_and_docs_have_examples_that_run() -> None:

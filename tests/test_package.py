@@ -26,7 +26,8 @@ SOURCES = {name.removesuffix(".__init__"): path for name, path in SOURCES.items(
 # From the bottom: a module or folder imports from its own folder and from lower floors alone.
 FLOORS = (
     ("errors", "html", "mode"),
-    ("parameter", "validation"),
+    ("validation",),
+    ("parameter",),
     ("saving", "signature", "samples"),
     ("keywords", "recording", "precision"),
     ("summary",),

@@ -13,16 +13,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinynet.errors import InputError
+from tinynet.errors import InputError, Shape
 from tinynet.parameter import Array, Parameter
 from tinynet.validation import finite_number
 
-Initializer = Callable[[tuple[int, ...], float, float, "np.random.Generator"], Array]
+Initializer = Callable[[Shape, float, float, "np.random.Generator"], Array]
 
 
-def he_normal(
-    shape: tuple[int, ...], fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
+def he_normal(shape: Shape, fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
     """Normal with mean 0 and variance 2 / fan_in, which keeps the scale through ReLU layers.
 
     Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, eq. 10.
@@ -33,9 +31,7 @@ def he_normal(
     return rng.standard_normal(shape) * math.sqrt(2 / fan_in)
 
 
-def he_uniform(
-    shape: tuple[int, ...], fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
+def he_uniform(shape: Shape, fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
     """Uniform with mean 0 and the variance of `he_normal`, 2 / fan_in.
 
     >>> float(abs(he_uniform((1000, 50), 600, 50, np.random.default_rng(0))).max().round(3))
@@ -44,9 +40,7 @@ def he_uniform(
     return _uniform(shape, 2 / fan_in, rng)
 
 
-def glorot_normal(
-    shape: tuple[int, ...], fan_in: float, fan_out: float, rng: np.random.Generator
-) -> Array:
+def glorot_normal(shape: Shape, fan_in: float, fan_out: float, rng: np.random.Generator) -> Array:
     """Normal with mean 0 and variance 2 / (fan_in + fan_out), for tanh and sigmoid.
 
     A compromise between keeping the scale of activations and that of gradients. Source: Glorot and
@@ -59,9 +53,7 @@ def glorot_normal(
     return rng.standard_normal(shape) * math.sqrt(2 / (fan_in + fan_out))
 
 
-def glorot_uniform(
-    shape: tuple[int, ...], fan_in: float, fan_out: float, rng: np.random.Generator
-) -> Array:
+def glorot_uniform(shape: Shape, fan_in: float, fan_out: float, rng: np.random.Generator) -> Array:
     """Uniform with mean 0 and the variance of `glorot_normal`; eq. 16 of the same source.
 
     >>> draws = glorot_uniform((500, 100), 500, 100, np.random.default_rng(0))
@@ -71,9 +63,7 @@ def glorot_uniform(
     return _uniform(shape, 2 / (fan_in + fan_out), rng)
 
 
-def lecun_normal(
-    shape: tuple[int, ...], fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
+def lecun_normal(shape: Shape, fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
     """Normal with mean 0 and variance 1 / fan_in: outputs keep the scale of the inputs.
 
     Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp", in "Neural Networks: Tricks of the
@@ -85,9 +75,7 @@ def lecun_normal(
     return rng.standard_normal(shape) / math.sqrt(fan_in)
 
 
-def lecun_uniform(
-    shape: tuple[int, ...], fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
+def lecun_uniform(shape: Shape, fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
     """Uniform with mean 0 and the variance of `lecun_normal`, 1 / fan_in.
 
     >>> float(abs(lecun_uniform((300, 50), 300, 50, np.random.default_rng(0))).max().round(3))
@@ -97,7 +85,7 @@ def lecun_uniform(
 
 
 def recurrent_uniform(
-    shape: tuple[int, ...], _fan_in: float, fan_out: float, rng: np.random.Generator
+    shape: Shape, _fan_in: float, fan_out: float, rng: np.random.Generator
 ) -> Array:
     """Uniform from -1/√H to 1/√H, where H = fan_out is the hidden size: PyTorch's default.
 
@@ -120,18 +108,14 @@ def normal(std: float) -> Initializer:
     """
     std = finite_number("normal", "std", std, at_least=0)
 
-    def init(
-        shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
-    ) -> Array:
+    def init(shape: Shape, _fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
         return std * rng.standard_normal(shape)
 
     init.__name__ = f"normal({std:g})"
     return init
 
 
-def orthogonal(
-    shape: tuple[int, ...], _fan_in: float, _fan_out: float, rng: np.random.Generator
-) -> Array:
+def orthogonal(shape: Shape, _fan_in: float, _fan_out: float, rng: np.random.Generator) -> Array:
     """A random matrix with orthonormal rows, or orthonormal columns if it has fewer columns.
 
     Axes after the first count as one. Every orthogonal matrix is equally likely, because the signs
@@ -155,9 +139,7 @@ def orthogonal(
     return (q if rows >= columns else q.T).reshape(shape)
 
 
-def zeros(
-    shape: tuple[int, ...], _fan_in: float, _fan_out: float, _rng: np.random.Generator
-) -> Array:
+def zeros(shape: Shape, _fan_in: float, _fan_out: float, _rng: np.random.Generator) -> Array:
     """All zeros: the usual initial value of a bias.
 
     >>> zeros((3,), 5, 3, np.random.default_rng(0))
@@ -177,9 +159,7 @@ def constant(value: float) -> Initializer:
     """
     value = finite_number("constant", "value", value)
 
-    def init(
-        shape: tuple[int, ...], _fan_in: float, _fan_out: float, _rng: np.random.Generator
-    ) -> Array:
+    def init(shape: Shape, _fan_in: float, _fan_out: float, _rng: np.random.Generator) -> Array:
         return np.full(shape, value)
 
     init.__name__ = f"constant({value:g})"
@@ -187,11 +167,7 @@ def constant(value: float) -> Initializer:
 
 
 def init_parameter(
-    who: str,
-    init: Initializer,
-    shape: tuple[int, ...],
-    fans: tuple[float, float],
-    rng: np.random.Generator,
+    who: str, init: Initializer, shape: Shape, fans: tuple[float, float], rng: np.random.Generator
 ) -> Parameter:
     """A parameter with its initial value; `who` names the layer in errors, `fans` are in and out.
 
@@ -209,6 +185,6 @@ def init_parameter(
     return parameter
 
 
-def _uniform(shape: tuple[int, ...], variance: float, rng: np.random.Generator) -> Array:
+def _uniform(shape: Shape, variance: float, rng: np.random.Generator) -> Array:
     bound = math.sqrt(3 * variance)
     return rng.uniform(-bound, bound, shape)

@@ -281,7 +281,7 @@ class Layer(NamedKeywords, ABC):
             raise InputError(f"{self!r}.astype expects a float dtype, got {dtype}")
         copy = deepcopy(self)
         for parameter in copy.parameters():
-            parameter.value, parameter.grad = parameter.value.astype(dtype), None
+            parameter._value, parameter.grad = parameter.value.astype(dtype), None
         for _, layer in copy.named_layers():
             layer.dtype = dtype
             for name, value in vars(layer).items():

@@ -5,12 +5,15 @@ Layers own parameters, `backward` writes their gradients, and an optimizer reads
 
 from __future__ import annotations  # help(Parameter) then shows the names of the types
 
+import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinynet.errors import InputError
+from tinynet.validation import check_array, first_index, index_text
 
 Array = NDArray[Any]
 
@@ -21,7 +24,7 @@ class Parameter:
     The value is a copy of what was given, as `dtype`. `grad` is None until a `backward` writes it.
 
     Raises:
-        InputError: `dtype` is not a float type.
+        InputError: `dtype` is not a float type; an assigned value has another shape, or NaN.
 
     >>> weight = Parameter([[1, 2, 3], [4, 5, 6]])
     >>> weight
@@ -30,13 +33,23 @@ class Parameter:
     None
     """
 
-    __slots__ = ("grad", "value")
+    __slots__ = ("_value", "grad")
 
     def __init__(self, value: ArrayLike, dtype: DTypeLike = "float32") -> None:
         if np.dtype(dtype).kind != "f":
             raise InputError(f"Parameter expects a float dtype, got {np.dtype(dtype)}")
-        self.value: Array = np.array(value, dtype=dtype)
+        self._value: Array = np.array(value, dtype=dtype)
         self.grad: Array | None = None
+
+    @property
+    def value(self) -> Array:
+        """The array; assigning another casts and copies it, and refuses one that does not fit."""
+        return self._value
+
+    @value.setter
+    def value(self, value: ArrayLike) -> None:
+        if value is not self._value:  # as after `value -= step`
+            self._value = _fitted(value, self._value)
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.value.shape}, dtype={self.value.dtype})"
@@ -53,5 +66,43 @@ def write_grad(parameter: Parameter | None, grad: Array) -> None:
     array([1., 2.], dtype=float32)
     """
     if parameter is not None:
-        value = parameter.value
+        value = parameter._value
         parameter.grad = grad.reshape(value.shape).astype(value.dtype, copy=False)
+
+
+def _fitted(value: ArrayLike, old: Array) -> Array:
+    """A copy of `value` in the shape and dtype of the array that it replaces, if it fits."""
+    who, array = f"Parameter of shape {old.shape}", value
+    if not isinstance(value, np.ndarray):
+        with suppress(Exception):  # such as rows of different lengths: the check says what to do
+            made = np.asarray(value)
+            array = made if made.dtype.kind in "fiub" else value
+    check_array(who, "value", array)
+    array = np.asarray(array)
+    if _without_ones(array.shape) != _without_ones(old.shape):
+        hint = _shape_hint(old.shape, array.shape)
+        raise InputError(f"{who} expects a value of this shape, got {array.shape}{hint}")
+    with np.errstate(over="ignore"):  # 1e39 is infinite in float32
+        new = np.array(array, old.dtype, order="C").reshape(old.shape)
+    wrong = ~(np.isfinite(new) | np.isinf(array).reshape(old.shape))
+    if wrong.any():
+        index = first_index(wrong)
+        got = f"{array.reshape(old.shape)[index]:g} at index {index_text(index)}"
+        raise InputError(f"{who} expects numbers in the range of {old.dtype}, got {got}")
+    return new
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _shape_hint(shape: tuple[int, ...], got: tuple[int, ...]) -> str:
+    if not got:
+        return "; value[...] = number sets every entry"
+    if len(shape) == 2 and got == shape[::-1]:
+        return "; value.T has it (Dense keeps its weight as (in_features, out_features))"
+    if len(shape) == 4 and got == (shape[2], shape[3], shape[1], shape[0]):
+        return "; value.transpose(3, 2, 0, 1) has it (Conv2D keeps its weight as (out, in, K, K))"
+    if math.prod(shape) == math.prod(got):
+        return f"; value.reshape{shape} has it, if its entries are in this order"
+    return ""

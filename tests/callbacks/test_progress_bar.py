@@ -225,7 +225,9 @@ class TestOnATerminal:
         monkeypatch.setitem(sys.modules, "tqdm.auto", None)
         with pytest.raises(ImportError) as error:
             trainer_of().fit(X, Y, epochs=1, callbacks=[ProgressBar()])
-        assert str(error.value) == "ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
+        assert (
+            str(error.value) == "ProgressBar needs tqdm: in a clone, pip install -e '.[examples]'"
+        )
 
 
 def test_tqdm_is_not_needed_without_a_terminal(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from norm_formula import Entry, check_formula, spread, with_random_parameters
 
-from tinynet import Array, BatchNorm, Dense, InputError, Layer, Sequential
+from tinynet import Array, BatchNorm, Dense, InputError, Layer, Parameter, Sequential
 from tinynet.testing import check_layer
 
 epsilons = st.sampled_from([1e-5, 1e-2, 1.0])
@@ -152,10 +152,10 @@ def test_a_forward_of_batch_norm_that_fails_changes_nothing() -> None:
     with pytest.raises(InputError, match=r"^BatchNorm\(2\) expects x of shape \(N, 2, \.\.\.\)"):
         layer(np.zeros((3, 3)))
     assert layer.bias is not None
-    layer.bias.value = np.zeros(3)
+    layer.bias = Parameter(np.zeros(3))
     with pytest.raises(ValueError, match="broadcast"):
         layer(np.random.default_rng(0).standard_normal((4, 2)))
-    layer.bias.value = np.zeros(2)
+    layer.bias = Parameter(np.zeros(2))
     # The batch is in range, its variance is not in that of the running variance's dtype.
     with pytest.raises(RuntimeWarning, match="overflow"):
         layer(np.array([[1.0, 1e30], [2.0, -1e30]]))

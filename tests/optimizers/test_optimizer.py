@@ -112,23 +112,13 @@ class TestStep:
         optimizer.step()
         assert first.value.tolist() == second.value.tolist() == [0.5]
 
-    @pytest.mark.parametrize(
-        ("value", "got"),
-        [(np.float32(1), "float32"), (np.ones(2), "(2,)"), ([1.0], "list"), (None, "NoneType")],
-    )
-    def test_a_value_replaced_by_something_else_is_refused(self, value: Any, got: str) -> None:
+    def test_a_read_only_value_is_refused_and_nothing_is_changed(self) -> None:
         first, second = one(), one()
         optimizer = SGD([("w", first), ("b", second)], 0.5, momentum=0.9)
-        second.value = value
-        assert error_of(optimizer.step) == (
-            f"SGD expects parameter b to be a writable array of shape (1,), got {got}"
-        )
+        second.value.setflags(write=False)
+        sentence = "SGD expects a writable parameter b, got a read-only array"
+        assert error_of(optimizer.step) == sentence
         assert first.value.tolist() == [1]
-
-    def test_a_read_only_value_is_refused(self) -> None:
-        w = one()
-        w.value.setflags(write=False)
-        assert "parameter 0 to be a writable array" in error_of(SGD([w], 0.5).step)
 
     def test_steps_are_counted(self) -> None:
         optimizer = Plain([one()], 0.5)

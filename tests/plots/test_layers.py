@@ -152,7 +152,7 @@ class TestFirstLayerWeights:
         model.weight.value[0, 0] = NAN
         with pytest.raises(InputError, match=r"finite weights, got weight with some that are not$"):
             first_layer_weights(model, (2, 2))
-        model.weight.value = np.zeros((4, 2, 2), np.float32)
+        model.weight = Parameter(np.zeros((4, 2, 2)))
         with pytest.raises(InputError, match=r"weight of shape \(4, units\).*, got \(4, 2, 2\)$"):
             first_layer_weights(model, (2, 2))
 

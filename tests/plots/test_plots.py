@@ -16,7 +16,7 @@ def test_tinynet_imports_without_matplotlib_and_plots_says_what_to_install() -> 
     assert run.stdout.split() == ["tinynet"]
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        'ImportError: tinynet.plots needs matplotlib: pip install "tinynet-numpy[examples]"'
+        'ImportError: tinynet.plots needs matplotlib: in a clone, pip install -e ".[examples]"'
     )
 
 

@@ -230,6 +230,45 @@ class TestSamplePredictions:
         assert rows(1) == rows(1) == rows(np.random.default_rng(1))
         assert len({tuple(rows(seed)) for seed in range(5)}) > 1
 
+    @pytest.mark.parametrize(
+        ("rows", "drawn_rows"),
+        [
+            (3, [3]),
+            ([3], [3]),
+            (np.array([5, 3, 5], np.uint8), [5, 3, 5]),
+            ((-1, 0), [7, 0]),
+            (range(8), [0, 1, 2, 3]),
+        ],
+    )
+    def test_rows_are_drawn_in_the_given_order_up_to_count(
+        self, rows: Any, drawn_rows: list[int], legible: Legible
+    ) -> None:
+        figure = sample_predictions(IMAGES, LABELS, PROBABILITIES, rows=rows, count=4)
+        axes = figure.axes[0]
+        assert which(axes) == drawn_rows
+        wrong = [row == 3 for row in drawn_rows]
+        assert [text.get_text() == "2, is 0" for text in axes.texts] == wrong
+        assert len(frames(axes)) == sum(wrong)
+        legible(figure)
+
+    @pytest.mark.parametrize(
+        ("rows", "sentence"),
+        [
+            (8, "rows from -8 to 7, got 8"),
+            ([0, -9], "rows from -8 to 7, got -9"),
+            ([], "rows of shape (M,), got (0,)"),
+            ([[0, 1]], "rows of shape (M,), got (1, 2)"),
+            ([0.0], "rows of an integer dtype, got float64"),
+            (LABELS == 2, "rows of an integer dtype, got bool; np.flatnonzero(rows) makes them"),
+            ("7", "rows of an integer dtype, got <U1"),
+        ],
+    )
+    def test_rows_that_are_no_indices_are_refused(self, rows: Any, sentence: str) -> None:
+        with pytest.raises(InputError) as error:
+            sample_predictions(IMAGES, LABELS, PROBABILITIES, rows=rows)
+        assert str(error.value) == f"sample_predictions expects {sentence}"
+        assert not plt.get_fignums()
+
     def test_images_keep_their_aspect_ratio_and_do_not_overlap(self) -> None:
         axes = samples()
         extents = [image.get_extent() for image in axes.images]

@@ -28,7 +28,7 @@ from checkpoint_files import (
 )
 from subprocesses import run_python
 
-from tinynet import Array, Dense, InputError, ReLU, Sequential
+from tinynet import Array, Dense, InputError, Parameter, ReLU, Sequential
 from tinynet.errors import CheckpointError
 from tinynet.saving.checkpoint import read, reading, write
 
@@ -770,7 +770,7 @@ class TestOtherNetworks:
     def test_all_arrays_are_validated_before_the_first_is_assigned(self, tmp_path: Path) -> None:
         other = network(0)
         last: Any = other[2]
-        last.bias.value = np.zeros(9, np.float32)
+        last.bias = Parameter(np.zeros(9))
         other.save(tmp_path / "c")
         model = network(5)
         before = numbers(model)

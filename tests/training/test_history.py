@@ -109,7 +109,7 @@ class TestToFrame:
         monkeypatch.setitem(sys.modules, "pandas", None)
         with pytest.raises(ImportError) as error:
             filled().to_frame()
-        assert str(error.value) == "to_frame needs pandas: pip install 'tinynet-numpy[examples]'"
+        assert str(error.value) == "to_frame needs pandas: in a clone, pip install -e '.[examples]'"
         assert isinstance(error.value.__cause__, ImportError)
 
 

@@ -43,7 +43,7 @@ class ProgressBar(Callback):
                 from tqdm.auto import tqdm
         except ImportError as error:
             raise ImportError(
-                "ProgressBar needs tqdm: pip install 'tinynet-numpy[examples]'"
+                "ProgressBar needs tqdm: in a clone, pip install -e '.[examples]'"
             ) from error
         self._bar = tqdm(
             total=trainer.steps_per_epoch,

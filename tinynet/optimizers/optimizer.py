@@ -74,7 +74,6 @@ class Optimizer(NamedKeywords, ABC):
         self._updating = False  # true after a step that was interrupted: some values are updated
         self.gradient_norm = math.nan
         values = [parameter.value for parameter in self.parameters]
-        self._shapes = [value.shape for value in values]
         self._slots = [{name: np.zeros_like(v) for name in self.slot_names} for v in values]
         self._rules = [self._ruled(*named) for named in self.named_parameters()]
 
@@ -96,7 +95,7 @@ class Optimizer(NamedKeywords, ABC):
         if self._updating:
             check_complete(self)
         rate = self.rate
-        checked = map(self._arrays, self.names, self.parameters, self._shapes)
+        checked = map(self._arrays, self.names, self.parameters)
         values, grads = zip(*checked, strict=True)  # all of them, before the first one changes
         grads = self._clipped(grads)
         vars(self)["_updating"] = True
@@ -184,15 +183,12 @@ class Optimizer(NamedKeywords, ABC):
             )
         return {key: finite_number(who, key, value, at_least=0) for key, value in own.items()}
 
-    def _arrays(self, name: str, parameter: Parameter, shape: Any) -> tuple[Array, Array]:
-        """Value and gradient of a parameter, checked: anybody may have assigned others."""
+    def _arrays(self, name: str, parameter: Parameter) -> tuple[Array, Array]:
+        """Value and gradient of a parameter, checked: anybody may have assigned a gradient."""
         value, grad, who = parameter.value, parameter.grad, type(self).__name__
-        if not (isinstance(value, np.ndarray) and value.shape == shape and value.flags.writeable):
-            got = f"{value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise InputError(
-                f"{who} expects parameter {name} to be a writable array of shape {shape}, got {got}"
-            )
-        array = np.asarray(grad)
+        if not value.flags.writeable:
+            raise InputError(f"{who} expects a writable parameter {name}, got a read-only array")
+        array, shape = np.asarray(grad), value.shape
         if array.shape != shape or array.dtype.kind not in "fiu":
             got = "none: run backward first" if grad is None else f"{array.shape} of {array.dtype}"
             raise InputError(

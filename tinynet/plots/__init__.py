@@ -16,7 +16,7 @@ try:
     import matplotlib  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        'tinynet.plots needs matplotlib: pip install "tinynet-numpy[examples]"'
+        'tinynet.plots needs matplotlib: in a clone, pip install -e ".[examples]"'
     ) from error
 
 from tinynet.plots.diagram import model_diagram

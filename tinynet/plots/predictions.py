@@ -107,26 +107,30 @@ def sample_predictions(
     names: Sequence[str] | None = None,
     count: int = 32,
     rng: np.random.Generator | int | None = None,
+    rows: int | Sequence[int] | Array | None = None,
 ) -> Figure:
-    """Randomly chosen images, each with its predicted class and, for a mistake, its label.
+    """Images, each with its predicted class and, for a mistake, its label.
 
     images: (N, H, W) in grey with 0 as white, or (N, H, W, 3) in colour; labels: (N,) integers;
-    probabilities: (N, C). Mistakes have a frame and a bold caption. `rng` is a Generator, an int
-    seed, or None for fresh randomness.
+    probabilities: (N, C). Mistakes have a frame and a bold caption. `rows` are the indices of the
+    images, up to `count` of them; without it they are drawn by `rng`, a Generator, an int seed, or
+    None for fresh randomness.
 
     Raises:
-        InputError: shapes that do not match, a label or a probability out of range, or not C names.
+        InputError: shapes that do not match, a label, a probability or a row out of range, or not
+            C names.
 
     >>> sure = np.eye(3)[[0, 1, 1]]
-    >>> figure = sample_predictions(np.zeros((3, 8, 8)), np.array([0, 1, 2]), sure, rng=0)
+    >>> figure = sample_predictions(np.zeros((3, 8, 8)), np.array([0, 1, 2]), sure, rows=[0, 2])
     >>> figure.axes[0].get_title()
-    'Sample predictions: 2 of 3 right, mistakes framed'
+    'Sample predictions: 1 of 2 right, mistakes framed'
     """
     who = "sample_predictions"
     check_predictions(who, images, labels, probabilities)
     names = class_names(who, names, probabilities.shape[1])
     count = whole_number(who, "count", count)
-    rows = np.random.default_rng(rng).permutation(len(images))[:count]
+    order = np.random.default_rng(rng).permutation(len(images)) if rows is None else rows
+    rows = _checked_rows(who, order, len(images))[:count]
     predicted, labels = probabilities[rows].argmax(axis=1), labels[rows]
     right = predicted == labels
     captions = [
@@ -176,6 +180,19 @@ def confident_mistakes(
     ]
     title = f"The {len(rows):,} most confident of {len(wrong):,} mistakes"
     return _gallery(title, images[rows], captions)
+
+
+def _checked_rows(who: str, rows: Any, n: int) -> Array:
+    """The indices of rows as an array (M,), as NumPy counts them: -1 is the last."""
+    rows = np.atleast_1d(rows)
+    if rows.dtype == bool:
+        hint = "np.flatnonzero(rows) makes them"
+        raise InputError(f"{who} expects rows of an integer dtype, got bool; {hint}")
+    check_array(who, "rows", rows, "M", kind="i")
+    wrong = (rows < -n) | (rows >= n)
+    if wrong.any():
+        raise InputError(f"{who} expects rows from {-n} to {n - 1}, got {rows[wrong][0]}")
+    return np.asarray(rows)
 
 
 def _mistake(names: Sequence[str], guess: int, label: int) -> str:

@@ -72,9 +72,9 @@ class History:
         try:
             import pandas as pd
         except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install 'tinynet-numpy[examples]'") from (
-                error
-            )
+            raise ImportError(
+                "to_frame needs pandas: in a clone, pip install -e '.[examples]'"
+            ) from error
         columns = self.epochs if per == "epoch" else self.steps
         frame = pd.DataFrame({name: np.array(column) for name, column in columns.items()})
         frame.index = pd.RangeIndex(1, len(frame) + 1, name=per)
