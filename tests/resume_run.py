@@ -14,9 +14,15 @@ from tinynet import (
     Array,
     Dense,
     Dropout,
+    HeadMetric,
+    Heads,
     Layer,
+    MeanSquaredError,
+    MultiTaskLoss,
+    Parallel,
     PrecisionRecallF1,
     ReLU,
+    RootMeanSquaredError,
     Sequential,
     SoftmaxCrossEntropy,
     Trainer,
@@ -102,6 +108,24 @@ def make_trainer(seed: int = 0, rate: Schedule | float = 0.05) -> Trainer:
     return Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=metrics, seed=seed)
 
 
+def make_trainer_of_two_heads(seed: int) -> Trainer:
+    """A run with tuples as x and y."""
+    trunk = Parallel([make_model(seed), Dense(2, 4, rng=seed + 3)])
+    heads = Heads([Dense(7, 3, rng=seed + 4), Dense(7, 1, rng=seed + 5)])
+    model = Sequential([trunk, heads])
+    loss = MultiTaskLoss([SoftmaxCrossEntropy(), MeanSquaredError()], weights=[1.0, 0.1])
+    rate = LinearWarmUp(5, then=Cosine(0.02, steps=60))
+    optimizer = Adam(model.parameters(), rate, clip_norm=1.0)
+    metrics = [HeadMetric(0, Accuracy()), HeadMetric(1, RootMeanSquaredError())]
+    return Trainer(model, loss, optimizer, metrics=metrics, seed=seed)
+
+
+def make_tuples(samples: int, seed: int = 1) -> tuple[Any, Any]:
+    """The points and two of their coordinates; their classes and the sum of the coordinates."""
+    x, y = make_data(samples, seed)
+    return (x, x[:, :2].copy()), (y, x.sum(axis=1))
+
+
 def make_callbacks(folder: Path, more: Sequence[Callback] = ()) -> list[Callback]:
     return [
         Checkpoint(folder, every_steps=2, best="validation_accuracy"),
@@ -130,23 +154,21 @@ def _add(sha: Any, value: Any) -> None:
 
 
 def run(folder: Path, pause: float = 0.0) -> str:
-    """Trains to the end, from the newest checkpoint if there is one, and returns the digest.
+    """Trains two heads to the end, from the newest checkpoint if there is one; returns the digest.
 
     A resumed trainer has other initial weights, which the checkpoint has to replace.
     """
     newest = Checkpoint.newest(folder)
-    trainer = make_trainer(
-        0 if newest is None else 99, LinearWarmUp(5, then=Cosine(0.02, steps=60))
-    )
+    trainer = make_trainer_of_two_heads(0 if newest is None else 99)
     if newest is not None:
         trainer.restore(newest)
     callbacks: list[Callback] = [
         EarlyStopping(patience=4),
         CSVLog(folder / "log.csv"),
-        Checkpoint(folder, every_steps=3, best="validation_accuracy"),
+        Checkpoint(folder, every_steps=3, best="validation_head_0_accuracy"),
         Pause(pause),
     ]
-    validation = make_data(60, seed=2)
-    x, y = make_data(200)
+    validation = make_tuples(60, seed=2)
+    x, y = make_tuples(200)
     trainer.fit(x, y, epochs=6, batch_size=20, validation=validation, callbacks=callbacks)
     return digest(trainer)

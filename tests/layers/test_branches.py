@@ -10,8 +10,10 @@ from tinynet import (
     Array,
     Concatenate,
     Dense,
+    Embedding,
     Flatten,
     GradientCheckError,
+    Heads,
     InputError,
     Lambda,
     Layer,
@@ -299,6 +301,80 @@ class TestErrors:
             Residual(Dense(4, 4), Dense(3, 4))(np.ones((8, 4)))
         with pytest.raises(InputError, match=r"^body: Dense\(3, 4\) expects"):
             Residual(Dense(3, 4))(np.ones((8, 4)))
+
+
+class TestTuples:
+    X = np.arange(6.0).reshape(2, 3), np.array([[1], [0]]), np.array([[2.0], [5.0]])
+
+    def layer(self) -> Layer:
+        embedding = Sequential([Embedding(2, 2, rng=0), Flatten()])
+        return Parallel([Dense(3, 2, rng=1), embedding, Rescale(3)])
+
+    def test_parallel_joins_the_outputs_of_a_branch_for_each_array(self) -> None:
+        layer = self.layer().astype(np.float64)
+        y = layer(self.X)
+        for branch, x, part in zip(layer.branches, self.X, np.split(y, [2, 4], 1), strict=True):  # type: ignore[attr-defined]  # of Parallel
+            np.testing.assert_array_equal(part, branch(x))
+        layer(self.X)
+        first, second, third = layer.backward(np.ones_like(y))
+        assert first.shape == (2, 3)
+        assert second is None  # ids
+        np.testing.assert_array_equal(third, [[3.0], [3.0]])
+
+    def test_heads_return_a_tuple_and_sum_the_gradients_of_its_arrays(self) -> None:
+        a, b, x = Dense(3, 2, rng=0), Dense(3, 1, rng=1), self.X[0]
+        heads = Heads([a, b])
+        y = heads(x)
+        assert isinstance(y, tuple)
+        for got, branch in zip(y, (a, b), strict=True):
+            np.testing.assert_array_equal(got, branch(x))
+        heads(x)
+        dy = np.ones((2, 2)), np.full((2, 1), 2.0)
+        expected = dy[0] @ a.weight.value.T + dy[1] @ b.weight.value.T
+        np.testing.assert_allclose(heads.backward(dy), expected, rtol=1e-6)
+        heads(x)
+        heads.backward_parameters(dy)
+        np.testing.assert_allclose(np.asarray(b.bias and b.bias.grad), [4.0])
+
+    def test_a_tuple_of_another_number_of_arrays_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"a tuple x of 3 arrays, one for each branch, got 2$"):
+            self.layer()(self.X[:2])
+        with pytest.raises(InputError, match=r"a tuple x of 3 arrays, one for each branch, got 2$"):
+            self.layer().summary(((2, 3), (2, 1)))
+        with pytest.raises(InputError, match="the arrays of x to have one number of samples"):
+            self.layer()((*self.X[:2], self.X[2][:1]))
+        with pytest.raises(InputError, match=r"Heads\(.* expects y .*; a tuple holds arrays, and"):
+            Heads([Heads([ReLU()]), ReLU()])(self.X[0])
+
+    def test_the_gradient_of_a_tuple_is_a_tuple_of_gradients_like_its_arrays(self) -> None:
+        heads = Heads([ReLU(), Rescale(2)])
+        x = self.X[0].astype(np.float32)
+        for dy, sentence in (
+            (np.ones((2, 3)), "dy to be a tuple of 2 gradients, one for each array of y, got nd"),
+            ((np.ones((2, 3)),), "dy to be a tuple of 2 gradients, one for each array of y, got 1"),
+            ((x, x[:1]), r"dy\[1\] of the shape of y\[1\], \(2, 3\), got \(1, 3\) of float32"),
+            ((x, None), r"dy\[1\] of the shape of y\[1\], \(2, 3\), got \(\) of object"),
+        ):
+            heads(x)
+            with pytest.raises(InputError, match=sentence):
+                heads.backward(dy)
+        assert heads.backward((x, x.astype(np.float64))).dtype == np.float32
+
+    def test_an_array_of_integers_in_the_middle_of_a_network_needs_no_gradient(self) -> None:
+        class Tag(Layer):
+            def forward(self, x: Array) -> Any:
+                y = 2 * x, np.arange(len(x))
+                self.save_for_backward(y)
+                return y
+
+            def backward(self, dy: Any) -> Any:
+                ((dx, nothing),) = self.saved_for_backward(dy)
+                assert nothing is None
+                return 2 * dx
+
+        model = Sequential([Tag(), Parallel([ReLU(), [Embedding(2, 1, rng=0)]])])
+        y = model(np.ones((2, 3)))
+        np.testing.assert_array_equal(model.backward(np.ones_like(y)), np.full((2, 3), 2.0))
 
 
 class Select3(Layer):

@@ -13,15 +13,24 @@ from tinynet import (
     Array,
     Dense,
     Flatten,
+    Heads,
     InputError,
     Layer,
+    MeanSquaredError,
+    MultiTaskLoss,
+    Parallel,
     Parameter,
     ReLU,
     Rescale,
     Sequential,
     SoftmaxCrossEntropy,
 )
-from tinynet.plots import activation_histograms, first_layer_weights, gradient_histograms
+from tinynet.plots import (
+    activation_histograms,
+    first_layer_weights,
+    gradient_histograms,
+    model_diagram,
+)
 
 Legible = Callable[[Figure], None]
 NAN, INF = float("nan"), float("inf")
@@ -433,3 +442,22 @@ class TestGradientHistograms:
             gradient_histograms(model, SoftmaxCrossEntropy(), x, targets)
         assert str(error.value) == sentence
         assert not plt.get_fignums()
+
+
+def test_histograms_and_a_diagram_of_a_network_with_two_inputs_and_two_heads() -> None:
+    x = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
+    parts = Parallel([Dense(3, 2, rng=0), Dense(2, 2, rng=1)])
+    model = Sequential([parts, Heads([Dense(4, 3, rng=2), Dense(4, 1, rng=3)])])
+    activations = activation_histograms(model, x)
+    assert activations.get_suptitle() == "Outputs of each layer, 4 samples"
+    assert len(activations.axes) == 2
+    loss = MultiTaskLoss([SoftmaxCrossEntropy(), MeanSquaredError()])
+    targets = np.array([0, 1, 2, 0]), np.zeros(4)
+    titles = [a.get_title() for a in gradient_histograms(model, loss, x, targets).axes]
+    assert titles[-1].startswith("layers.1.branches.1.bias")
+    diagram = model_diagram(model, ((4, 3), (4, 2)))
+    texts = [text.get_text() for text in diagram.axes[0].texts]
+    assert "(4, 3), (4, 2)" in texts  # x
+    assert "(4, 3), (4, 1)" in texts  # y
+    with pytest.raises(InputError, match=r"expects x\[1\] to be an array of one sample or more"):
+        activation_histograms(model, (x[0], x[1][:0]))

@@ -15,6 +15,7 @@ from tinynet.layer import Layer
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
 from tinynet.plots.style import BLUE, new_figure, panels
+from tinynet.samples import Samples, arrays_of, check_samples, named_arrays
 from tinynet.validation import whole_number
 
 BINS = 51  # odd: if all values are equal, one bar is centred on them
@@ -66,7 +67,7 @@ def first_layer_weights(model: Layer, shape: tuple[int, int], *, count: int = 64
     return figure
 
 
-def activation_histograms(model: Sequential, x: Array) -> Figure:
+def activation_histograms(model: Sequential, x: Samples) -> Figure:
     """A histogram of the outputs of each layer, for x in evaluation mode.
 
     One panel per layer, also of a Sequential inside the Sequential, with counts on a logarithmic
@@ -83,20 +84,20 @@ def activation_histograms(model: Sequential, x: Array) -> Figure:
     who = "activation_histograms"
     if not isinstance(model, Sequential):
         raise InputError(f"{who} expects a Sequential, got {model!r}")
-    _check_samples(who, x)
+    count = _count_samples(who, x)
     steps = copy.deepcopy(model).walk(x)
     figure, axes = panels(len(steps), columns=3 if len(steps) <= 9 else 4, size=(3.2, 2.2))
     for axis, (path, layer, y) in zip(axes, steps, strict=True):
-        values = np.ravel(y).astype(np.float64)
+        values = np.concatenate([np.ravel(array) for array in arrays_of(y)]).astype(np.float64)
         finite = values[np.isfinite(values)]
         _histogram(axis, finite, _edges(finite))
         axis.set_title(f"{_short(f'{path}  {layer!r}')}\n{_zeros(values)}", fontsize=9)
-    figure.suptitle(f"Outputs of each layer, {len(x):,} {'samples' if len(x) > 1 else 'sample'}")
+    figure.suptitle(f"Outputs of each layer, {count:,} {'samples' if count > 1 else 'sample'}")
     _label(figure, "output")
     return figure
 
 
-def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> Figure:
+def gradient_histograms(model: Layer, loss: Layer, x: Samples, targets: Samples) -> Figure:
     """A histogram of the absolute entries of each parameter's gradient, for one batch x.
 
     One panel per parameter, all with the same logarithmic axis, with the share of zeros and the
@@ -113,7 +114,7 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
     ['layers.0.weight', 'rms 0.26, 50.0% zeros']
     """
     who = "gradient_histograms"
-    _check_samples(who, x)
+    _count_samples(who, x)
     model, loss = copy.deepcopy((model, loss))
     named = model.named_parameters()
     if not named:
@@ -141,10 +142,14 @@ def gradient_histograms(model: Layer, loss: Layer, x: Array, targets: Array) -> 
     return figure
 
 
-def _check_samples(who: str, x: Array) -> None:
-    if not isinstance(x, np.ndarray) or x.ndim == 0 or x.size == 0:
-        got = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise InputError(f"{who} expects x to be an array of one sample or more, got {got}")
+def _count_samples(who: str, x: Samples) -> int:
+    for name, array in named_arrays("x", x).items():
+        if not isinstance(array, np.ndarray) or array.ndim == 0 or array.size == 0:
+            got = f"one of shape {array.shape}" if hasattr(array, "shape") else type(array).__name__
+            raise InputError(
+                f"{who} expects {name} to be an array of one sample or more, got {got}"
+            )
+    return check_samples(who, "x", x)
 
 
 def _image_grid(images: Array) -> Array:
