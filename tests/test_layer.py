@@ -343,3 +343,23 @@ def test_predict_restores_the_mode_of_each_layer_also_after_an_error() -> None:
     assert [layer.training for layer in (model, *model)] == [True, False, True]
     with pytest.raises(InputError, match="expects a forward before it"):
         model.backward(np.ones((1, 2)))
+
+
+def test_an_array_in_place_of_a_parameter_is_named_and_other_errors_are_passed_on() -> None:
+    class Own(Layer):
+        def __init__(self) -> None:
+            self.gain: Any = Parameter([2.0])
+
+        def forward(self, x: Any) -> Any:
+            return x.value * self.gain.value
+
+        def backward(self, dy: Array) -> Array:
+            return dy
+
+    layer = Own()
+    for x in (np.ones(1), None):  # the mistake of the layer itself
+        with pytest.raises(AttributeError, match="has no attribute 'value'"):
+            layer(x)
+    layer.gain = np.ones(1)
+    with pytest.raises(InputError, match=r"expects its gain to be a Parameter, got an array: wr"):
+        layer(Parameter([1.0]))

@@ -32,7 +32,7 @@ from numpy.typing import DTypeLike
 from tinynet.errors import EmptyBatchError, InputError, ShapeError
 from tinynet.keywords import NamedKeywords
 from tinynet.mode import MODE, inference
-from tinynet.parameter import Array, Parameter
+from tinynet.parameter import Array, Parameter, check_not_replaced
 from tinynet.precision import WIDE_FLOATS, input_cast
 from tinynet.samples import (
     Samples,
@@ -105,7 +105,11 @@ class Layer(NamedKeywords, ABC):
         """`layer(x)` is `layer.forward(x)`."""
         if MODE.get() != "inference":
             self._saved = None  # Should forward fail, no backward is left for the batch before.
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError as error:
+            check_not_replaced(self, error)
+            raise
 
     @final
     def predict(self, x: Samples, batch_size: int = 1024) -> Any:

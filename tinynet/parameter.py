@@ -70,6 +70,26 @@ def write_grad(parameter: Parameter | None, grad: Array) -> None:
         parameter.grad = grad.reshape(value.shape).astype(value.dtype, copy=False)
 
 
+def check_not_replaced(layer: Any, error: AttributeError) -> None:
+    """Raises InputError if the error comes from an array in place of a parameter of the layer.
+
+    >>> from tinynet import Dense
+    >>> dense = Dense(2, 1)
+    >>> dense.weight = np.ones((2, 1))
+    >>> dense(np.ones((3, 2)))
+    Traceback (most recent call last):
+    tinynet.errors.InputError: Dense(2, 1) expects its weight to be a Parameter, got an array: \
+write .weight.value = array, and keep the parameter that the optimizer knows
+    """
+    if isinstance(error.obj, np.ndarray) and error.name in ("value", "grad"):
+        for name, value in vars(layer).items():
+            if value is error.obj:
+                raise InputError(
+                    f"{layer!r} expects its {name} to be a Parameter, got an array: write "
+                    f".{name}.value = array, and keep the parameter that the optimizer knows"
+                ) from None
+
+
 def _fitted(value: ArrayLike, old: Array) -> Array:
     """A copy of `value` in the shape and dtype of the array that it replaces, if it fits."""
     who, array = f"Parameter of shape {old.shape}", value

@@ -24,7 +24,7 @@ EXAMPLES = Path(command_line.__file__).parent
 MNIST = ["mnist_autoencoder", "mnist_cnn", "mnist_gradient_descent", "mnist_two_layer"]
 TABLES = ["tabular_classifier", "tabular_regression"]
 OTHERS = ["char_transformer", "forecast", "kaggle_digits", "spirals", "text_classification"]
-NAMES = [*MNIST, *TABLES, *OTHERS]
+NAMES = [*MNIST, *TABLES, *OTHERS, "two_heads"]
 
 
 def parser() -> ExampleParser:

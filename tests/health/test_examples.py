@@ -22,6 +22,7 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "mnist_cnn": ("--channels", "4"),
     "kaggle_digits": (),
     "forecast": (),
+    "two_heads": (),
     "mnist_autoencoder": ("--hidden", "32"),
     "char_transformer": (
         "--width",
