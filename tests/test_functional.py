@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tinynet import Array, softmax
 from tinynet.functional import (
     exp_minus_abs,
-    gaussian_cdf,
-    gaussian_cdf_tanh,
+    in_blocks,
     largest_index,
     log_softmax,
     normalize,
@@ -22,15 +21,63 @@ from tinynet.functional import (
     root_mean_square,
     row_sums,
     sigmoid,
-    sigmoid_slope,
     softplus,
     sum_along,
     tanh_slope,
+    write_gaussian,
+    write_gaussian_tanh,
+    write_sigmoid,
 )
 from tinynet.testing import floats, sizes
 
 shapes = st.lists(sizes, min_size=1, max_size=3).map(tuple)
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def sigmoid_slope(x: Array) -> Array:
+    return in_blocks(write_sigmoid, x, 2)[1]
+
+
+def gaussian_cdf(x: Array) -> list[Array]:
+    return in_blocks(write_gaussian, x, 2)
+
+
+def gaussian_cdf_tanh(x: Array) -> list[Array]:
+    return in_blocks(write_gaussian_tanh, x, 2)
+
+
+# Functions of each entry
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda x: x,
+        lambda x: x.T,
+        lambda x: x[::-1, ::-3],
+        lambda x: x.reshape(8, 10, 5, -1).transpose(3, 0, 2, 1),
+        lambda x: np.broadcast_to(x[:, None, :1], (400, 300, 2)),
+        lambda x: x[:0],
+        lambda x: x[0, 0],
+    ],
+)
+def test_in_blocks_computes_every_entry_of_any_memory_layout(
+    layout: Callable[[Array], Array],
+) -> None:
+    x = np.asarray(layout(np.random.default_rng(0).standard_normal((400, 300))))
+    before, sizes_seen = x.copy(), set()
+
+    def square_and_half(x: Array, square: Array, half: Array) -> None:
+        sizes_seen.add(x.nbytes)
+        np.multiply(x, x, out=square)
+        np.multiply(x, 0.5, out=half)
+
+    square, half = in_blocks(square_and_half, x, 2)
+    assert np.array_equal(square, before * before)
+    assert np.array_equal(half, before / 2)
+    assert np.array_equal(x, before)
+    assert max(sizes_seen, default=0) <= 2**17
+
 
 # Sigmoid and tanh: the tests of the activations hold their digits against decimal arithmetic
 
@@ -84,6 +131,22 @@ def test_log_softmax_is_the_logarithm_of_softmax(
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     expected = np.log(softmax(logits, axis))
     np.testing.assert_allclose(log_softmax(logits, axis), expected, rtol=1e-12, atol=1e-14)
+
+
+@both_dtypes
+@pytest.mark.parametrize("classes", [1, 2, 10, 32])
+def test_log_softmax_of_many_rows_is_that_of_each_row(classes: int, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.integers(-9, 9, (5000, classes)).astype(dtype)  # with several largest in a row
+    logits[rng.integers(0, 5000, 99), -1] += 40
+    logits[0, 1:], logits[1] = -np.inf, 1e30
+    logits[2, :1] = np.nan
+    for laid_out in (logits, np.asfortranarray(logits), logits.reshape(50, 100, classes)):
+        got = log_softmax(laid_out)
+        assert got.dtype == dtype
+        assert got.shape == laid_out.shape
+        for row, expected in zip(got.reshape(-1, classes)[::7], logits[::7], strict=True):
+            np.testing.assert_allclose(row, log_softmax(expected), rtol=4 * np.finfo(dtype).eps)
 
 
 def test_softmax_subtracts_the_largest_of_each_row_by_itself() -> None:
@@ -176,7 +239,7 @@ def test_gaussian_cdf_tanh_is_the_formula(dtype: Any) -> None:
 
 
 both_cdfs = pytest.mark.parametrize("function", [gaussian_cdf, gaussian_cdf_tanh])
-CDF = Callable[[Array], tuple[Array, Array]]
+CDF = Callable[[Array], list[Array]]
 
 
 @both_cdfs

@@ -227,6 +227,22 @@ def test_an_activation_takes_an_empty_batch(exact: Exact) -> None:
 
 
 @every_activation
+@both_dtypes
+def test_an_activation_gives_the_same_in_inference_mode_and_in_any_memory_layout(
+    exact: Exact, dtype: Any
+) -> None:
+    layer = exact.make()
+    x = np.random.default_rng(0).uniform(-9, 9, (400, 150)).astype(dtype)  # more than one block
+    dy = x[::-1] + 1
+    y, dx = layer(x), layer.backward(dy)
+    close: dict[str, Any] = {"rtol": 8 * np.finfo(dtype).eps, "atol": 1e-37}
+    np.testing.assert_allclose(layer.predict(x), y, **close)
+    for step in (slice(None, 150, 2), slice(None, None, -1)):
+        np.testing.assert_allclose(layer(x.T[:, step]), y.T[:, step], **close)
+        np.testing.assert_allclose(layer.backward(dy.T[:, step]), dx.T[:, step], **close)
+
+
+@every_activation
 def test_an_activation_refuses_integers(exact: Exact) -> None:
     with pytest.raises(InputError, match=r"^\w+\(.*\) expects x of a float dtype"):
         exact.make()(np.zeros((2, 3), int))

@@ -12,14 +12,16 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.functional import (
-    gaussian_cdf,
-    gaussian_cdf_tanh,
+    in_blocks,
     sigmoid,
-    sigmoid_slope,
     softplus,
     tanh_slope,
+    write_gaussian,
+    write_gaussian_tanh,
+    write_sigmoid,
 )
 from tinynet.layer import Layer
+from tinynet.mode import MODE
 from tinynet.parameter import Array
 from tinynet.validation import finite_number, one_of
 
@@ -77,7 +79,7 @@ class Elementwise(Layer):
 
     @abstractmethod
     def derivative(self, x: Array) -> Array:
-        """f'(x), in the dtype of x."""
+        """f'(x), a new array in the dtype of x."""
 
     @final
     def forward(self, x: Array) -> Array:
@@ -91,7 +93,38 @@ class Elementwise(Layer):
     def backward(self, dy: Array) -> Array:
         """dy: (...) -> dx: (...)."""
         dy, x = self.saved_for_backward(dy)
-        dx: Array = dy * self.derivative(x)
+        dx = self.derivative(x)  # new memory
+        dx *= dy
+        return dx
+
+
+class ElementwiseWithSlope(Layer):
+    """y = f(x), entry by entry, where f and its derivative share an exponential.
+
+    Gradient: dx = dy · f'(x). The forward of training computes f'(x) too.
+    """
+
+    keeps_mask = True
+
+    @abstractmethod
+    def evaluate(self, x: Array, y: Array, slope: Array | None = None) -> None:
+        """Writes f(x) into y, and f'(x) into slope unless it is None; see `in_blocks`."""
+
+    @final
+    def forward(self, x: Array) -> Array:
+        """x: (...) -> y: (...)."""
+        self.check_input(x, ...)
+        if MODE.get() == "inference":
+            return in_blocks(self.evaluate, x, 1)[0]
+        y, slope = in_blocks(self.evaluate, x, 2)
+        self.save_for_backward(y, slope)
+        return y
+
+    @final
+    def backward(self, dy: Array) -> Array:
+        """dy: (...) -> dx: (...)."""
+        dy, slope = self.saved_for_backward(dy)
+        dx: Array = np.multiply(slope, dy, out=slope)  # its memory is needed no more
         return dx
 
 
@@ -156,7 +189,7 @@ class ELU(Elementwise):
 
 
 @final
-class Sigmoid(Elementwise):
+class Sigmoid(ElementwiseWithSlope):
     """y = 1 / (1 + exp(-x)), entry by entry, for any shape: from 0 to 1.
 
     Gradient: dx = dy · y (1 - y), computed so that no digits are lost where y is near 1, and no x
@@ -169,13 +202,9 @@ class Sigmoid(Elementwise):
     array([0. , 0.5, 1. ])
     """
 
-    def function(self, x: Array) -> Array:
+    def evaluate(self, x: Array, y: Array, slope: Array | None = None) -> None:
         """1 / (1 + exp(-x))."""
-        return sigmoid(x)
-
-    def derivative(self, x: Array) -> Array:
-        """s(x) s(-x), which is y (1 - y)."""
-        return sigmoid_slope(x)
+        write_sigmoid(x, y, slope)
 
 
 @final
@@ -202,7 +231,7 @@ class Tanh(Elementwise):
 
 
 @final
-class SiLU(Elementwise):
+class SiLU(ElementwiseWithSlope):
     """y = x s(x) with s(x) = 1 / (1 + exp(-x)), entry by entry, for any shape; also called swish.
 
     Gradient: dx = dy (s + x s (1 - s)).
@@ -217,15 +246,10 @@ class SiLU(Elementwise):
     array([-0.000e+00, -2.689e-01,  0.000e+00,  7.311e-01,  1.000e+04])
     """
 
-    def function(self, x: Array) -> Array:
-        """s(x) · x."""
-        y: Array = _at_least_lowest(x) * sigmoid(x)
-        return y
-
-    def derivative(self, x: Array) -> Array:
-        """s(x) + x s'(x)."""
-        slope: Array = sigmoid(x) + _finite(x) * sigmoid_slope(x)
-        return slope
+    def evaluate(self, x: Array, y: Array, slope: Array | None = None) -> None:
+        """Writes x s(x) and s(x) + x s'(x)."""
+        write_sigmoid(x, y, slope)
+        _multiply_by_x(x, y, slope)
 
 
 @final
@@ -263,7 +287,7 @@ class Softplus(Elementwise):
 
 
 @final
-class GELU(Layer):
+class GELU(ElementwiseWithSlope):
     """y = x Φ(x), entry by entry, for any shape; Φ is the standard normal CDF.
 
     Gradient: dx = dy (Φ(x) + x φ(x)) with the density φ = Φ'.
@@ -280,37 +304,25 @@ class GELU(Layer):
     array([-0.000e+00, -1.587e-01,  0.000e+00,  8.413e-01,  1.000e+04])
     """
 
-    keeps_mask = True
-
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = one_of("GELU", "approximate", approximate, ("none", "tanh"))
 
-    def forward(self, x: Array) -> Array:
-        """x: (...) -> y: (...)."""
-        self.check_input(x, ...)
-        cdf, density = gaussian_cdf(x) if self.approximate == "none" else gaussian_cdf_tanh(x)
-        y: Array = _at_least_lowest(x) * cdf
-        # Both are kept: to compute them takes most of the time of the layer.
-        self.save_for_backward(y, x, cdf, density)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        """dy: (...) -> dx: (...)."""
-        dy, x, cdf, density = self.saved_for_backward(dy)
-        dx: Array = dy * (cdf + _finite(x) * density)
-        return dx
+    def evaluate(self, x: Array, y: Array, slope: Array | None = None) -> None:
+        """Writes x Φ(x) and Φ(x) + x φ(x)."""
+        write_cdf = write_gaussian if self.approximate == "none" else write_gaussian_tanh
+        write_cdf(x, y, slope)
+        _multiply_by_x(x, y, slope)
 
 
-def _at_least_lowest(x: Array) -> Array:
-    """Replaces minus infinity by the lowest float: 0 times it is 0, as in the limit, not NaN."""
-    result: Array = np.maximum(x, np.finfo(x.dtype).min)
-    return result
-
-
-def _finite(x: Array) -> Array:
-    """Replaces both infinities by the lowest and the largest float, for the same reason."""
-    result: Array = np.clip(x, np.finfo(x.dtype).min, np.finfo(x.dtype).max)
-    return result
+def _multiply_by_x(x: Array, y: Array, slope: Array | None) -> None:
+    """Makes of s(x) and s'(x) the function x s(x) and its derivative s(x) + x s'(x)."""
+    limits = np.finfo(x.dtype)
+    # Infinities are replaced by the lowest and the largest float: 0 times it is 0, as in the limit.
+    x = np.maximum(x, limits.min)
+    if slope is not None:
+        slope *= np.minimum(x, limits.max)
+        slope += y
+    y *= x
 
 
 @final

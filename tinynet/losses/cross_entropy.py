@@ -78,7 +78,7 @@ class SoftmaxCrossEntropy(Loss):
     def backward(self) -> Array:
         """Returns dlogits: (N, ..., C)."""
         _, shape, log_p, own, own_log_p, weights, divisor = self.saved_for_backward()
-        dz: Array = np.exp(log_p)
+        dz: Array = np.exp(log_p, out=None if own is None else log_p)  # then read no more
         # s - 1 as expm1(log s) keeps all its digits where the network is sure, s near 1.
         if own is not None:  # s - 1 at the label, s elsewhere
             dz.put(own, np.expm1(own_log_p))
