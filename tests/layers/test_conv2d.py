@@ -76,6 +76,53 @@ def test_forward_and_both_gradients_of_a_convolution_are_sums_of_the_same_terms(
     assert (y * dy).sum() == (x * dx).sum() == (layer.weight.value * layer.weight.grad).sum() != 0
 
 
+@pytest.mark.parametrize("kernel", [1, 3, (2, 3)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1, ((0, 1), (2, 0))])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("n", [1, 3])
+def test_depthwise_convolution_is_a_full_one_with_zeros_between_the_channels(
+    kernel: Any, stride: int, padding: Any, dilation: int, n: int
+) -> None:
+    rng = np.random.default_rng(0)
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    depthwise = Conv2D(4, 4, kernel, groups=4, **settings).astype(np.float64)
+    full = Conv2D(4, 4, kernel, **settings).astype(np.float64)
+    depthwise.weight.value = rng.integers(-9, 9, depthwise.weight.value.shape)
+    full.weight.value[...] = 0
+    own = range(4)
+    full.weight.value[own, own] = depthwise.weight.value[:, 0]
+    x = rng.integers(-9, 9, (n, 4, 6, 7)).astype(np.float64)
+    y = depthwise(x)
+    assert np.array_equal(y, full(x))
+    dy = rng.integers(-9, 9, y.shape).astype(np.float64)
+    assert np.array_equal(depthwise.backward(dy), full.backward(dy))
+    assert depthwise.weight.grad is not None
+    assert full.weight.grad is not None
+    assert np.array_equal(depthwise.weight.grad[:, 0], full.weight.grad[own, own])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_1x1_convolution_is_a_matrix_product_at_every_pixel(stride: int, padding: int) -> None:
+    rng = np.random.default_rng(0)
+    layer = Conv2D(3, 5, 1, stride=stride, padding=padding, bias=False, rng=0).astype(np.float64)
+    layer.weight.value = weight = rng.integers(-9, 9, (5, 3, 1, 1)).astype(np.float64)
+    x = rng.integers(-9, 9, (2, 3, 6, 7)).astype(np.float64)
+    border = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    pixels = np.pad(x, border)[:, :, ::stride, ::stride]
+    y = layer(x)
+    assert np.array_equal(y, np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], pixels))
+    dy = rng.integers(-9, 9, y.shape).astype(np.float64)
+    dx = np.zeros((2, 3, 6 + 2 * padding, 7 + 2 * padding))
+    dx[:, :, ::stride, ::stride] = np.einsum("oc,nohw->nchw", weight[:, :, 0, 0], dy)
+    inside = slice(padding, -padding or None)
+    assert np.array_equal(layer.backward(dy), dx[:, :, inside, inside])
+    assert layer.weight.grad is not None
+    dw = np.einsum("nohw,nchw->oc", dy, pixels)
+    assert np.array_equal(layer.weight.grad[:, :, 0, 0], dw)
+
+
 def test_convolution_and_relu_keep_the_batch_last_layout_without_a_copy() -> None:
     layer = Conv2D(2, 3, 3, padding=1, rng=0)
     y = ReLU()(layer(np.ones((4, 2, 5, 6), np.float32)))

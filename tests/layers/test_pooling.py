@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinynet import Array, AvgPool2D, GlobalAvgPool2D, InputError, Layer, MaxPool2D
+from tinynet.layers import conv2d
 from tinynet.testing import check_layer, floats
 
 Pair = tuple[int, int]
@@ -181,6 +182,22 @@ class TestMaxPool2D:
         assert layer(np.zeros((1, 1, 2, 3))).shape == (1, 1, 2, 1)
         with pytest.raises(InputError, match=r"covers an entry, got 1 rows$"):
             MaxPool2D(2, stride=2, padding=1, dilation=(2, 1))(np.zeros((1, 1, 1, 4)))
+
+    @pytest.mark.parametrize("layer", [MaxPool2D(2), MaxPool2D(3, 2, 1), MaxPool2D(2, 3)])
+    def test_max_pooling_does_not_depend_on_how_many_channels_are_in_the_cache(
+        self, monkeypatch: pytest.MonkeyPatch, layer: Layer
+    ) -> None:
+        x = np.random.default_rng(0).standard_normal((2, 5, 6, 8))
+        y = layer(x)
+        dx = layer.backward(y)
+        monkeypatch.setattr(conv2d, "BLOCK_ENTRIES", 200)  # two channels
+        assert np.array_equal(layer(x), y)
+        assert np.array_equal(layer.backward(y), dx)
+
+    @given(floats((2, 2, 5, 6), np.float32, bound=3))
+    def test_max_pooling_in_inference_mode_returns_the_same(self, x: Array) -> None:
+        for layer in (MaxPool2D(2), MaxPool2D(3, 2, 1)):
+            assert np.array_equal(layer.predict(x), layer(x))
 
     def test_repr_of_max_pooling_is_its_constructor_call(self) -> None:
         assert repr(MaxPool2D(2)) == "MaxPool2D(2)"

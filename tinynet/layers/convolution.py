@@ -165,13 +165,13 @@ class Conv2D(_Convolution):
         return output_size
 
     def _convolve(self, images: Array, weight: Array, output_size: Pair) -> Array:
-        return conv2d(images, weight, self.window, output_size, self.groups)
+        return conv2d(images, weight, self.window, output_size, self.groups, self.scratch)
 
     def _input_gradient(self, dy: Array, weight: Array, size: Pair) -> Array:
-        return conv2d_input_gradient(dy, weight, self.window, size, self.groups)
+        return conv2d_input_gradient(dy, weight, self.window, size, self.groups, self.scratch)
 
     def _weight_gradient(self, dy: Array, images: Array) -> Array:
-        return conv2d_weight_gradient(images, dy, self.window, self.groups)
+        return conv2d_weight_gradient(images, dy, self.window, self.groups, self.scratch)
 
 
 @final
@@ -252,10 +252,12 @@ class ConvTranspose2D(_Convolution):
     # The kernel slides over y, and each of its positions belongs to one entry of x.
 
     def _convolve(self, images: Array, weight: Array, output_size: Pair) -> Array:
-        return conv2d_input_gradient(images, weight, self.window, output_size, self.groups)
+        return conv2d_input_gradient(
+            images, weight, self.window, output_size, self.groups, self.scratch
+        )
 
     def _input_gradient(self, dy: Array, weight: Array, size: Pair) -> Array:
-        return conv2d(dy, weight, self.window, size, self.groups)
+        return conv2d(dy, weight, self.window, size, self.groups, self.scratch)
 
     def _weight_gradient(self, dy: Array, images: Array) -> Array:
-        return conv2d_weight_gradient(dy, images, self.window, self.groups)
+        return conv2d_weight_gradient(dy, images, self.window, self.groups, self.scratch)

@@ -11,11 +11,20 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.layer import Layer
-from tinynet.layers.conv2d import Pair, Window, batch_first, batch_last, pair
+from tinynet.layers.conv2d import (
+    COLUMNS,
+    ROWS,
+    Pair,
+    Window,
+    batch_first,
+    batch_last,
+    channel_blocks,
+    pair,
+)
+from tinynet.mode import MODE
 from tinynet.parameter import Array
 from tinynet.validation import one_of
 
-ROWS, COLUMNS = 1, 2  # axes of (C, H, W, N)
 Slices = tuple[slice, slice, float]  # y[target] += weight * x[source]: (target, source, weight)
 
 
@@ -79,29 +88,44 @@ class MaxPool2D(Layer):
     def forward(self, x: Array) -> Array:
         """x: (N, C, H, W) -> y: (N, C, P, Q)."""
         size = _image_size(self, x)
-        output_size = _output_size(self, self.window, size)
-        y, winners = batch_last(x), []
+        rows, columns = _output_size(self, self.window, size)
         # Columns first: the first maximum in the first row that has it is the first of the window.
-        for axis in (COLUMNS, ROWS):
-            y, winner = self._maximum(y, axis, output_size[axis - 1])
-            winners.append(winner)
+        starts = [self._starts(COLUMNS, size[1], columns), self._starts(ROWS, size[0], rows)]
+        images = batch_last(x)
+        channels, _, _, n = images.shape
+        shapes = ((channels, size[0], columns, n), (channels, rows, columns, n))
+        y = np.empty(shapes[1], x.dtype)
+        winners: list[Array] = []  # the kernel offset of the maximum, along each axis
+        if MODE.get() != "inference":
+            dtypes = (np.min_scalar_type(kernel - 1) for kernel in self.window.kernel_size[::-1])
+            winners = [np.empty(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+        for block in channel_blocks(images):
+            won: list[Any] = [winner[block] for winner in winners] or [None, None]
+            highest = self.scratch("highest", (len(y[block]), *shapes[0][1:]), x.dtype)
+            self._maximum(images[block], COLUMNS, starts[0], highest, won[0])
+            self._maximum(highest, ROWS, starts[1], y[block], won[1])
         y = batch_first(y)
         self.save_for_backward(y, size, *winners)
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy: (N, C, P, Q) -> dx: (N, C, H, W)."""
-        dy, size, *winners = self.saved_for_backward(dy)
-        dx = batch_last(dy)
-        for axis in (ROWS, COLUMNS):
-            dx = self._to_winner(dx, winners.pop(), axis, size[axis - 1])
+        dy, size, along_columns, along_rows = self.saved_for_backward(dy)
+        dy = batch_last(dy)
+        channels, _, columns, n = dy.shape
+        dx = np.empty((channels, *size, n), dy.dtype)
+        for block in channel_blocks(dx):
+            shape = (len(dx[block]), size[0], columns, n)
+            highest = self.scratch("highest", shape, dy.dtype)
+            self._to_winner(dy[block], ROWS, along_rows[block], highest)
+            self._to_winner(highest, COLUMNS, along_columns[block], dx[block])
         return batch_first(dx)
 
-    def _maximum(self, x: Array, axis: int, output_size: int) -> tuple[Array, Array]:
-        """The maximum of each window along an axis, and the kernel offset at which it is."""
-        size, (kernel, stride, gap, before) = x.shape[axis], _along(self.window, axis)
+    def _starts(self, axis: int, size: int, output_size: int) -> tuple[Array, Array]:
+        """For each window along an axis the first offset not in the padding, and its entry of x."""
+        _, stride, gap, before = self.window.along(axis)
         starts = stride * np.arange(output_size) - before
-        first = np.maximum(-(starts // gap), 0)  # the first offset that is not in the padding
+        first = np.maximum(-(starts // gap), 0)
         indices = starts + gap * first
         # No window ends before the image, because the padding is at most half of the kernel.
         if (indices >= size).any():
@@ -109,29 +133,42 @@ class MaxPool2D(Layer):
                 f"{self!r} expects an image in which each window covers an entry, "
                 f"got {size} {'rows' if axis == ROWS else 'columns'}"
             )
-        y = x.take(indices, axis=axis)
-        winner = np.zeros(y.shape, np.min_scalar_type(kernel - 1))
-        winner += first.astype(winner.dtype).reshape(-1, *[1] * (3 - axis))
-        for offset, target, source in _offsets(self.window, axis, size, output_size):
-            new, old = x[along(axis, source)], y[along(axis, target)]
-            larger = (new > old) | np.isnan(new)
-            np.maximum(old, new, out=old)
-            # Offsets rise, so that the winner is the last one whose entry was larger.
-            best = winner[along(axis, target)]
-            np.maximum(best, larger * winner.dtype.type(offset), out=best)
-        return y, winner
+        return first, indices
 
-    def _to_winner(self, dy: Array, winner: Array, axis: int, size: int) -> Array:
+    def _maximum(
+        self, x: Array, axis: int, starts: tuple[Array, Array], y: Array, winner: Array | None
+    ) -> None:
+        """Writes the maximum of each window along an axis, and the kernel offset at which it is."""
+        first, indices = starts
+        x.take(indices, axis=axis, out=y, mode="clip")  # another mode would use a buffer
+        if winner is not None:
+            winner[...] = first.astype(winner.dtype).reshape(-1, *[1] * (3 - axis))
+        has_nan = bool(np.isnan(x.max(initial=0)))
+        for offset, target, source in self.window.offsets(axis, x.shape[axis], y.shape[axis]):
+            if offset == 0:  # where it is not in the padding, y is this entry
+                continue
+            new, old = x[along(axis, source)], y[along(axis, target)]
+            if winner is not None:
+                larger = new > old
+                if has_nan:
+                    larger |= np.isnan(new)
+                # Offsets rise, so that the winner is the last one whose entry was larger.
+                best = winner[along(axis, target)]
+                np.maximum(best, larger * winner.dtype.type(offset), out=best)
+            np.maximum(old, new, out=old)
+
+    def _to_winner(self, dy: Array, axis: int, winner: Array, dx: Array) -> None:
         """The transpose of `_maximum`: each dy goes to the entry that was the maximum."""
-        kernel, stride, gap, _ = _along(self.window, axis)
-        dx = np.zeros((*dy.shape[:axis], size, *dy.shape[axis + 1 :]), dy.dtype)
-        for offset, target, source in _offsets(self.window, axis, size, dy.shape[axis]):
+        kernel, stride, gap, before = self.window.along(axis)
+        separate = stride > gap * (kernel - 1)  # windows do not overlap
+        if not separate or before or kernel * dy.shape[axis] < dx.shape[axis]:
+            dx[...] = 0
+        for offset, target, source in self.window.offsets(axis, dx.shape[axis], dy.shape[axis]):
             piece, won = dy[along(axis, target)], winner[along(axis, target)] == offset
-            if stride > gap * (kernel - 1):  # windows do not overlap
+            if separate:
                 np.multiply(piece, won, out=dx[along(axis, source)])
             else:
                 dx[along(axis, source)] += piece * won
-        return dx
 
 
 @final
@@ -197,7 +234,7 @@ class AvgPool2D(Layer):
         return batch_first(dx)
 
     def _slices(self, axis: int, size: Pair, output_size: Pair) -> list[Slices]:
-        offsets = _offsets(self.window, axis, size[axis - 1], output_size[axis - 1])
+        offsets = self.window.offsets(axis, size[axis - 1], output_size[axis - 1])
         return [(target, source, 1) for _, target, source in offsets]
 
 
@@ -264,29 +301,6 @@ def _window(who: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any
             f"got padding={padding!r} with kernel_size={kernel_size!r}"
         )
     return window
-
-
-def _along(window: Window, axis: int) -> tuple[int, int, int, int]:
-    """Along one axis: the kernel size, the stride, the dilation and the padding before."""
-    at = axis - 1
-    return window.kernel_size[at], window.stride[at], window.dilation[at], window.padding[at][0]
-
-
-def _offsets(
-    window: Window, axis: int, size: int, output_size: int
-) -> Iterator[tuple[int, slice, slice]]:
-    """For each kernel offset along an axis: the offset, a slice of y and the slice of x under it.
-
-    Windows in which this offset is in the padding are left out.
-    """
-    kernel, stride, gap, before = _along(window, axis)
-    for offset in range(kernel):
-        start = offset * gap - before  # the entry of x that it covers in the first window
-        low = max(0, -(start // stride))
-        high = min(output_size, (size - 1 - start) // stride + 1)
-        if low < high:
-            first, last = start + stride * low, start + stride * (high - 1)
-            yield offset, slice(low, high), slice(first, last + 1, stride)
 
 
 @final
