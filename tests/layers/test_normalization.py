@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from norm_formula import Entry, check_formula, spread, with_random_parameters
 
 from tinynet import GroupNorm, InputError, Layer, LayerNorm, RMSNorm
-from tinynet.testing import check_layer
+from tinynet.testing import check_layer, seeds
 
 epsilons = st.sampled_from([1e-5, 1e-2, 1.0])
 shapes = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(tuple)
@@ -87,6 +87,22 @@ def test_layer_norm_sums_the_gradients_of_many_rows_as_in_float64() -> None:
     assert double.weight is not None
     assert double.weight.grad is not None
     np.testing.assert_allclose(layer.weight.grad, double.weight.grad, rtol=1e-5)
+
+
+@given(st.integers(0, 40), st.integers(1, 3), seeds)
+def test_layer_norm_sums_the_gradients_of_any_number_of_rows(
+    rows: int, features: int, seed: int
+) -> None:
+    dy = np.random.default_rng(seed).standard_normal((rows, features)).astype(np.float32)
+    layer = LayerNorm(features)
+    layer(np.zeros_like(dy))
+    layer.backward(dy)
+    assert layer.bias is not None
+    assert layer.bias.grad is not None
+    for got, column in zip(layer.bias.grad.tolist(), dy.T.tolist(), strict=True):
+        # Two rounding errors of at most half a unit: the first addition, and the dtype of grad.
+        tolerance = 2.0**-23 * sum(map(abs, column))
+        assert abs(got - math.fsum(column)) <= tolerance
 
 
 def test_repr_of_layer_norm_is_its_constructor_call() -> None:
