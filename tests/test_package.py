@@ -37,7 +37,7 @@ FLOORS = (
     ("monitor", "datasets", "metrics"),
     ("optimizers",),
     ("training",),
-    ("gradcheck",),
+    ("gradcheck", "profiling"),
     ("health",),
     ("callbacks", "plots", "testing"),
     ("tinynet",),

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from tinynet.metrics.probability import BinaryLogLoss, LogLoss
     from tinynet.metrics.ranking import ROCAUC, AveragePrecision
     from tinynet.metrics.regression import R2, MeanAbsoluteErrorMetric, RootMeanSquaredError
+    from tinynet.profiling import profile
     from tinynet.training.history import History
     from tinynet.training.trainer import Trainer
 
@@ -174,6 +175,7 @@ __all__ = [
     "inference",
     "no_decay_on_biases_and_norms",
     "preflight",
+    "profile",
     "softmax",
 ]
 
@@ -196,6 +198,7 @@ _LAZY = {
     "R2": "tinynet.metrics.regression",
     "MeanAbsoluteErrorMetric": "tinynet.metrics.regression",
     "RootMeanSquaredError": "tinynet.metrics.regression",
+    "profile": "tinynet.profiling",
     "History": "tinynet.training.history",
     "Trainer": "tinynet.training.trainer",
 }

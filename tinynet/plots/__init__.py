@@ -22,6 +22,7 @@ except ImportError as error:
 from tinynet.plots.diagram import model_diagram
 from tinynet.plots.layers import activation_histograms, first_layer_weights, gradient_histograms
 from tinynet.plots.predictions import confident_mistakes, confusion_matrix, sample_predictions
+from tinynet.plots.profiling import profile
 from tinynet.plots.training import learning_curves
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "gradient_histograms",
     "learning_curves",
     "model_diagram",
+    "profile",
     "sample_predictions",
 ]
