@@ -21,7 +21,7 @@ from tinynet.layers.masking import (
 from tinynet.layers.sequential import Sequential
 from tinynet.parameter import Array
 from tinynet.samples import Samples, check_samples
-from tinynet.validation import check_array, sample_axis, whole_number
+from tinynet.validation import sample_axis, whole_number
 
 Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
 
@@ -42,6 +42,8 @@ class Branches(Masked):
         """x: the input of the branches -> y: their joined outputs."""
         steps = [_with_mask(branch, padding_mask) for branch in self.branches]
         ys = self._each(steps, self.split(x))
+        for branch, y in zip(self.branches, ys, strict=True):
+            _check_one_array(self, branch, y)
         y = self.join(ys)
         self.save_for_backward(y, [np.shape(y) for y in ys], isinstance(x, tuple))
         return y
@@ -52,7 +54,7 @@ class Branches(Masked):
         steps = [branch.backward for branch in self.branches]
         dxs = self._each(steps, self.split_gradient(dy, shapes))
         if several:
-            return tuple(dxs)
+            return self.join_tuples(dxs)
         return None if any(dx is None for dx in dxs) else self.join_gradients(dxs)
 
     def backward_parameters(self, dy: Any) -> None:
@@ -76,6 +78,11 @@ class Branches(Masked):
     def join_gradients(self, dxs: Sequence[Array]) -> Array:
         """One dx of the branches' dx: here the sum, because x contributes to every branch."""
         return _sum(dxs)
+
+    def join_tuples(self, dxs: Sequence[Any]) -> tuple[Any, ...]:
+        """The dx of a tuple x: here for each of its arrays the sum, None for integers."""
+        of_arrays = zip(*dxs, strict=True)
+        return tuple(None if any(d is None for d in dx) else _sum(dx) for dx in of_arrays)
 
     @abstractmethod
     def join(self, ys: Sequence[Array]) -> Samples:
@@ -141,18 +148,12 @@ class Heads(Branches):
 
     def join(self, ys: Sequence[Array]) -> Samples:
         """The tuple of the outputs."""
-        for branch, y in zip(self.branches, ys, strict=True):
-            check_array(branch, "y", y)
         return tuple(ys)
 
     def split_gradient(self, dy: Any, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:  # noqa: ARG002  # as in the base class
         """Its part of the tuple for each branch."""
         parts: Sequence[Array] = dy
         return parts
-
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
-        """None: a tuple has no mask."""
-        return None
 
 
 class _Joined(Branches):
@@ -248,6 +249,8 @@ class Parallel(_Joined):
         if isinstance(x, tuple):
             check_samples(self, "x", x, numbers=False)
             self._check_inputs(x)
+            if self.sizes is not None:
+                raise InputError(f"{self!r} expects one array to split into sizes, got a tuple")
             return x
         self.check_input(x, "N", ..., integers=True)
         length = x.shape[axis] if -x.ndim < axis < x.ndim else 0
@@ -262,6 +265,10 @@ class Parallel(_Joined):
     def join_gradients(self, dxs: Sequence[Array]) -> Array:
         """The parts of dx, concatenated as those of x."""
         return np.concatenate(dxs, axis=self.axis)
+
+    def join_tuples(self, dxs: Sequence[Any]) -> tuple[Any, ...]:
+        """The dx of each array, from its branch."""
+        return tuple(dxs)
 
     def example_input(self, x_or_shape: Any) -> Any:
         """As in a layer; of a tuple of shapes, one for each branch, a tuple of arrays."""
@@ -308,6 +315,8 @@ class Residual(Masked):
         if self.shortcut is not None:
             skipped = _located("shortcut", _with_mask(self.shortcut, padding_mask), x)
         y: Array = _located("body", _with_mask(self.body, padding_mask), x)
+        for layer, output in ((self.body, y), (self.shortcut, skipped)):
+            _check_one_array(self, layer, output)
         if np.shape(y) != np.shape(skipped):
             hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, gives x the shape of y"
             raise InputError(
@@ -352,6 +361,14 @@ def _located(location: str, step: Callable[[Any], Any], value: Any) -> Any:
     except InputError as error:
         error.add_location(location)
         raise
+
+
+def _check_one_array(container: Layer, layer: Layer | None, y: Any) -> None:
+    if isinstance(y, tuple):
+        raise InputError(
+            f"{container!r} expects layers that return one array, got a tuple of {len(y)} from "
+            f"{layer!r}"
+        )
 
 
 def _samples(arrays: Sequence[Any]) -> str:

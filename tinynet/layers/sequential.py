@@ -111,7 +111,7 @@ class Sequential(Masked):
 
     def example_input(self, x_or_shape: Samples | Sequence[Any]) -> Any:
         """As in a layer; of a tuple of shapes what the first layer makes."""
-        nested = isinstance(x_or_shape, tuple) and any(map(np.ndim, x_or_shape))
+        nested = isinstance(x_or_shape, tuple) and any(isinstance(s, tuple) for s in x_or_shape)
         owner: Any = self.layers[0] if nested else super()
         return owner.example_input(x_or_shape)
 
