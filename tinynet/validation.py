@@ -260,6 +260,8 @@ def for_batch(error: ShapeError, size: int) -> ShapeError:
         return error
     real = shape_error(error.layer, error.name, error.pattern, (size, *error.got[1:]))
     real.location, real.source = error.location, error.source
+    if error.hint != shape_error(error.layer, error.name, error.pattern, error.got).hint:
+        real.hint = error.hint  # that of a container
     return real
 
 

@@ -468,6 +468,12 @@ def test_lambda_copies_results_that_share_memory_with_x(change: object) -> None:
     assert not any(np.shares_memory(dx, given) for given in (x, dy))
 
 
+def test_floats_that_a_lambda_makes_of_integers_have_the_dtype_of_the_layer() -> None:
+    half = Lambda(lambda x: x / 2, lambda dy, _: dy / 2)
+    assert half(np.ones((2, 3), np.uint8)).dtype == np.float32
+    assert half.astype(np.float64)(np.ones((2, 3), np.uint8)).dtype == np.float64
+
+
 def test_lambda_keeps_the_float_dtype_of_x() -> None:
     layer = Lambda(lambda x: x.astype(np.float64) * 2, lambda dy, _: dy.astype(np.float64) * 2)
     y = layer(np.ones((1, 2), np.float32))

@@ -10,15 +10,10 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.errors import InputError
+from tinynet.errors import InputError, ShapeError
 from tinynet.layer import Layer
-from tinynet.layers.masking import (
-    Masked,
-    mask_after,
-    masked_output,
-    union,
-)
-from tinynet.layers.sequential import Sequential
+from tinynet.layers.masking import Masked, mask_after, masked_output, union
+from tinynet.layers.sequential import as_layer
 from tinynet.parameter import Array
 from tinynet.samples import Samples, check_samples
 from tinynet.validation import sample_axis, whole_number
@@ -41,7 +36,16 @@ class Branches(Masked):
     def forward(self, x: Samples, padding_mask: Array | None = None) -> Any:
         """x: the input of the branches -> y: their joined outputs."""
         steps = [_with_mask(branch, padding_mask) for branch in self.branches]
-        ys = self._each(steps, self.split(x))
+        parts = self.split(x)
+        try:
+            ys = self._each(steps, parts)
+        except ShapeError as error:
+            if not isinstance(x, tuple) and len({id(part) for part in parts}) > 1:
+                error.hint = (
+                    f"x is one array, cut into {len(parts)} parts; a tuple (x1, x2) gives each "
+                    "branch an array of its own"
+                )
+            raise
         for branch, y in zip(self.branches, ys, strict=True):
             _check_one_array(self, branch, y)
         y = self.join(ys)
@@ -305,8 +309,8 @@ class Residual(Masked):
     """
 
     def __init__(self, body: Branch, shortcut: Branch | None = None) -> None:
-        self.body = _layer("Residual", body)
-        self.shortcut = None if shortcut is None else _layer("Residual", shortcut)
+        self.body = as_layer("Residual", body)
+        self.shortcut = None if shortcut is None else as_layer("Residual", shortcut)
 
     def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
         """x: the input of the body -> y: of the shape of its output."""
@@ -388,16 +392,7 @@ def _sum(arrays: Sequence[Array]) -> Array:
 def _layers(who: str, branches: Any) -> tuple[Layer, ...]:
     if isinstance(branches, Layer) or not isinstance(branches, Iterable):
         raise InputError(f"{who} expects a list of branches, got {branches!r}")
-    layers = tuple(_layer(who, branch) for branch in branches)
+    layers = tuple(as_layer(who, branch) for branch in branches)
     if not layers:
         raise InputError(f"{who} expects at least one branch, got an empty list")
     return layers
-
-
-def _layer(who: str, branch: Any) -> Layer:
-    if isinstance(branch, list | tuple):
-        return Sequential(branch)
-    if not isinstance(branch, Layer):
-        hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
-        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
-    return branch

@@ -166,3 +166,13 @@ def _walk(
             steps.append((path, layer, y))
         x = steps[-1][2]
     return steps
+
+
+def as_layer(who: str, branch: Any) -> Layer:
+    """A layer as it is, or a Sequential of a list of layers."""
+    if isinstance(branch, list | tuple):
+        return Sequential(branch)
+    if not isinstance(branch, Layer):
+        hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
+        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
+    return branch
