@@ -111,6 +111,10 @@ GUESSES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: MultiTaskLoss(MeanSquaredError(), MeanSquaredError()),  # type: ignore[call-arg, arg-type]
         "write MultiTaskLoss([",
     ),
+    "a plain loss for two heads": (
+        lambda: SoftmaxCrossEntropy()((X, X), LABELS),  # type: ignore[arg-type]
+        "MultiTaskLoss and HeadMetric take a tuple",
+    ),
     "a list of losses": (lambda: trainer(loss=[MeanSquaredError()]), "write MultiTaskLoss([...])"),
     "a list as model": (lambda: Trainer([], MeanSquaredError(), None), "write Sequential([...])"),  # type: ignore[arg-type]
     "the name of a loss": (lambda: trainer(loss="mse"), "an object such as SoftmaxCrossEntropy()"),

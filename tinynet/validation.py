@@ -27,7 +27,7 @@ def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
         number = at_least - 1
     if number < at_least:
         got = f"{value!r}"
-        if isinstance(value, np.ndarray) and value.ndim:
+        if name == "batch_size" and isinstance(value, np.ndarray):
             got = f"an array; several inputs are one tuple, {who}((x1, x2))"
         raise InputError(f"{who} expects {name} to be a whole number >= {at_least}, got {got}")
     return number

@@ -337,6 +337,11 @@ def test_lengths_and_masks_go_through_fit_and_predict_as_a_second_input(of_ids: 
     by_lengths, by_mask = model.predict((x, lengths)), model.predict((x, padded), batch_size=5)
     np.testing.assert_allclose(by_lengths, expected, rtol=1e-12)
     np.testing.assert_allclose(by_mask, expected, rtol=1e-12)
+    masking, first_x = Masking(), (x, lengths)
+    dx, nothing = masking.backward(masking(first_x) * 0.0 + 1)
+    assert nothing is None
+    np.testing.assert_array_equal(0 if of_ids else dx, 0 if of_ids else ~padded[..., None] * x**0)
+    assert (dx is None) == of_ids
     trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(model.parameters(), 0.05))
     labels = (lengths > 2).astype(int)
     first_loss = trainer.evaluate((x, lengths), labels)["loss"]
