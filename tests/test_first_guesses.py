@@ -112,7 +112,7 @@ GUESSES: dict[str, tuple[Callable[[], Any], str]] = {
         "write MultiTaskLoss([",
     ),
     "a plain loss for two heads": (
-        lambda: SoftmaxCrossEntropy()((X, X), LABELS),  # type: ignore[arg-type]
+        lambda: SoftmaxCrossEntropy()((X, X), LABELS),
         "MultiTaskLoss and HeadMetric take a tuple",
     ),
     "a list of losses": (lambda: trainer(loss=[MeanSquaredError()]), "write MultiTaskLoss([...])"),
