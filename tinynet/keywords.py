@@ -36,10 +36,12 @@ ORDERS = {
     "Flatten": "start_dim end_dim",
     "GRU": "input_size hidden_size num_layers bias batch_first dropout bidirectional",
     "GlobalAvgPool2D": "output_size",
+    "Heads": "*",
     "LSTM": "input_size hidden_size num_layers bias batch_first dropout bidirectional proj_size",
     "LeakyReLU": "negative_slope inplace",
     "LinearWarmUp": "steps then",
     "MaxPool2D": "kernel_size stride padding dilation return_indices ceil_mode",
+    "MultiTaskLoss": "*",
     "MultiHeadAttention": "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim"
     " batch_first",
     "Parallel": "*",
@@ -92,12 +94,18 @@ REMEDIES = {
     "dropout": "Dropout is a layer of its own",
     "dtype": ".astype(np.float64) makes a copy in another dtype",
     "inplace": "no layer writes to its input",
+    "initial_epoch": "epochs is the total, and a run that was restored continues by itself",
     "lr_decay": "learning_rate takes a schedule",
+    "mask_zero": "padding_idx=0 starts a mask",
     "max_norm": "vectors are never rescaled",
+    "min_delta": "write Monitor(name, min_delta=...) in place of the name",
+    "mode": "write Monitor(name, higher_is_better=True) in place of the name",
     "momentum": "there is none; Adam has a running mean of the gradient",
     "num_layers": "several are a Sequential of them",
     "output_size": "the output is always of one pixel",
     "padding_mode": "padding is always with zeros",
+    "restore_best_weights": "it always does",
+    "resume": "a run that was restored continues by itself",
     "return_indices": "only the maxima are returned",
     "return_sequences": "states='all' returns those of every step",
     "shuffle": "the samples are always shuffled, by the seed of the Trainer",
@@ -188,6 +196,8 @@ def _by_position(
 ) -> str:
     limit = f"at most {most} argument{'s' * (most > 1)}" if most else "no arguments"
     head = f"{who} expects {limit} by position, got {len(args)}"
+    if who == "fit" and isinstance(args[2], np.ndarray):
+        return f"{head}: several inputs are one tuple, fit((x1, x2), y, epochs=...)"
     order = ORDERS.get(who, "").split()
     if order == ["*"] and not isinstance(args[0], list | tuple):
         return f"{head}: write {who}([{', '.join(_text('layer', value) for value in args)}])"

@@ -86,8 +86,9 @@ class Monitor:
 
     def _check_name(self, metrics: Iterable[str]) -> None:
         if self.metric not in metrics:
-            hint = "; give validation data to fit" if self.metric.startswith("validation_") else ""
-            names = ", ".join(metrics)
+            names, hint = ", ".join(metrics), ""
+            if self.metric.startswith("validation_") and "validation_" not in names:
+                hint = "; give validation data to fit"
             raise InputError(
                 f"Monitor expects one of the metrics {names}, got {self.metric!r}{hint}"
             )

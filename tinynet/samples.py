@@ -99,6 +99,11 @@ def example_input(layer: Any, x_or_shape: Any) -> Samples:
     if isinstance(x_or_shape, tuple) and _has_arrays(x_or_shape):
         return x_or_shape
     who = type(layer).__name__
+    if isinstance(x_or_shape, Sequence) and any(isinstance(s, Sequence) for s in x_or_shape):
+        hint = "arrays in their place, as in summary((x1, x2)), do it for any network"
+        if isinstance(x_or_shape, list):
+            hint = f"several shapes are a tuple; {hint}"
+        raise InputError(f"{who} expects one shape, got {x_or_shape!r:.60}; {hint}")
     if not isinstance(x_or_shape, Sequence):
         hint = array_hint(x_or_shape)
         got = f"{type(x_or_shape).__name__}; {hint}" if hint else repr(x_or_shape)
@@ -115,13 +120,22 @@ def gradient_for(layer: Any, name: str, dy: Any, shape: Shape, dtype: Any) -> An
     """
     if dy is None and dtype is not None and dtype.kind != "f":
         return None
-    dy = np.asarray(dy)
-    if dy.shape != shape or dy.dtype.kind not in "fiub":
-        raise InputError(
-            f"{layer!r}.backward expects {name} of the shape of {name[1:]}, {shape}, "
-            f"got {dy.shape} of {dy.dtype}"
-        )
+    dy = dy if isinstance(dy, tuple) else np.asarray(dy)
+    if isinstance(dy, tuple) or dy.shape != shape or dy.dtype.kind not in "fiub":
+        raise _gradient_error(layer, name, dy, shape)
     return dy.astype(dtype, copy=False) if dtype is not None and dtype.kind == "f" else dy
+
+
+def _gradient_error(layer: Any, name: str, dy: Any, shape: Shape) -> InputError:
+    got = f"a tuple of {len(dy)}" if isinstance(dy, tuple) else f"{dy.shape} of {dy.dtype}"
+    hint = ""
+    if not type(layer).__module__.startswith("tinynet."):
+        hint = "; save_for_backward takes y first, then the values to keep"
+        if np.shape(dy) == () != shape:
+            hint = "; write dy, ... = self.saved_for_backward(dy)"
+    return InputError(
+        f"{layer!r}.backward expects {name} of the shape of {name[1:]}, {shape}, got {got}{hint}"
+    )
 
 
 def gradients_for(layer: Any, dy: Any, ys: Sequence[tuple[Shape, Any]]) -> tuple[Any, ...]:

@@ -26,7 +26,10 @@ def whole_number(who: str, name: str, value: Any, *, at_least: int = 1) -> int:
     except TypeError:
         number = at_least - 1
     if number < at_least:
-        raise InputError(f"{who} expects {name} to be a whole number >= {at_least}, got {value!r}")
+        got = f"{value!r}"
+        if name == "batch_size" and isinstance(value, np.ndarray):
+            got = f"an array; several inputs are one tuple, {who}((x1, x2))"
+        raise InputError(f"{who} expects {name} to be a whole number >= {at_least}, got {got}")
     return number
 
 
@@ -127,7 +130,7 @@ def array_hint(value: Any, name: str = "x") -> str:
     >>> array_hint(np.array(["cat", "dog"]), "labels")
     'classes, labels = np.unique(labels, return_inverse=True) makes integers of them'
     """
-    variable = name.split()[-1]
+    variable = name.split()[-1].partition("[")[0] if _is_plain(value) else name.split()[-1]
     if _is_plain(value):
         return _number_hint(value, variable)
     several = _several_hint(value, variable)
@@ -156,7 +159,10 @@ def _several_hint(value: Any, variable: str) -> str:
         values = f"{variable}.values()" if isinstance(value, dict) else variable
         return f"tuple({values}) makes several {'inputs' if variable == 'x' else 'outputs'} of it"
     if variable == "x":
-        return "Parallel takes a tuple, with a branch for each array"
+        return (
+            "Parallel takes a tuple, with a branch for each array, and Masking (x, mask) or "
+            "(x, lengths)"
+        )
     if "[" in variable or variable == "y":
         return "a tuple holds arrays, and no tuples"
     return "MultiTaskLoss and HeadMetric take a tuple, with an array for each head"
@@ -254,6 +260,8 @@ def for_batch(error: ShapeError, size: int) -> ShapeError:
         return error
     real = shape_error(error.layer, error.name, error.pattern, (size, *error.got[1:]))
     real.location, real.source = error.location, error.source
+    if error.hint != shape_error(error.layer, error.name, error.pattern, error.got).hint:
+        real.hint = error.hint  # that of a container
     return real
 
 

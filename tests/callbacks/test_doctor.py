@@ -26,6 +26,7 @@ from tinynet import (
 )
 from tinynet.callbacks import Callback, Doctor
 from tinynet.health import Finding
+from tinynet.initializers import normal
 from tinynet.optimizers.schedules import Cosine
 from tinynet.saving.state import generator_states
 
@@ -236,7 +237,7 @@ class TestStepsTooShort:
         doctor, reports = examine(trainer(rate), epochs=4)
         assert names(doctor) == ["steps too short"]
         assert reports[0].startswith(
-            "epoch 4, step 121: steps too short: A step changed layers.0.weight"
+            "epoch 4, step 121: steps too short: The loss has hardly fallen, and the longest step"
         )
         assert "Raise the learning rate" in doctor.findings[0].advice
 
@@ -247,9 +248,21 @@ class TestStepsTooShort:
         def push(trainer: Trainer) -> None:
             trainer.model.parameters()[0].value *= 1 + share
 
-        run = trainer(0.0, Dense(6, 2, rng=0).astype(np.float64), loss=Script(lambda _: 1.0))
+        loss = Script(lambda call: 1.0 if call <= 20 else 0.8)
+        run = trainer(0.0, Dense(6, 2, rng=0).astype(np.float64), loss=loss)
         doctor, _ = examine(run, At(121, push), epochs=2, batch_size=20)
         assert names(doctor) == ["steps too short"] * count
+
+    @pytest.mark.parametrize(("share", "count"), [(2.9e-5, 1), (3.1e-5, 0)])
+    def test_where_the_loss_has_not_fallen_longer_steps_are_too_short_as_well(
+        self, share: float, count: int
+    ) -> None:
+        def push(trainer: Trainer) -> None:
+            trainer.model.parameters()[0].value *= 1 + share
+
+        run = trainer(0.0, Dense(6, 2, rng=0).astype(np.float64), loss=Script(lambda _: 1.0))
+        doctor, _ = examine(run, At(121, push), epochs=2, batch_size=20)
+        assert [f.advice for f in doctor.findings] == ["Raise the learning rate."] * count
 
     def test_doctor_finds_steps_too_short_behind_a_layer_without_gradient(self) -> None:
         class Wall(Dropout):  # type: ignore[misc]
@@ -296,6 +309,15 @@ class TestGradientFlow:
             r"layers\.24, Dense\(16, 2\), 0\.\d+: a ratio of \S+e-\d\d\.",
             reports[0],
         )
+
+    def test_units_that_die_of_a_vanishing_gradient_get_no_other_advice(self) -> None:
+        layers: list[Layer] = []
+        for index in range(10):
+            start = normal(0.01)
+            layers += [Dense(16 if index else 6, 16, rng=index, weight_init=start), ReLU()]
+        run = trainer(0.1, Sequential([*layers, Dense(16, 2, rng=99)]))
+        doctor, _ = examine(run, epochs=7, patience=3)
+        assert names(doctor) == ["vanishing gradient"]
 
     def test_a_weak_gradient_is_a_finding_where_nothing_is_learned(self) -> None:
         doctor, reports = examine(self.deep(depth=6), epochs=3)
@@ -353,6 +375,18 @@ class TestLossPlateau:
             "(EarlyStopping)."
         )
         assert names(doctor) == ["loss plateau"]
+
+    @pytest.mark.parametrize(
+        ("last", "advice"),
+        [(0.95, "It has learned nothing so far"), (0.85, "Lower the learning rate")],
+    )
+    def test_a_plateau_near_the_start_asks_for_a_preflight_and_no_lower_rate(
+        self, last: float, advice: str
+    ) -> None:
+        run = scripted(lambda call: 1.0 if call <= 20 else last, rate=0.01)
+        doctor, _ = examine(run, epochs=11, patience=3)
+        (finding,) = (f for f in doctor.findings if f.name == "loss plateau")
+        assert finding.advice.startswith(advice)
 
     @pytest.mark.parametrize("last", [0.3995, -1.0])
     def test_an_improvement_by_a_thousandth_is_no_plateau(self, last: float) -> None:

@@ -234,3 +234,18 @@ def test_what_is_no_batch_of_images_is_refused(x: Any, sentence: str) -> None:
     with pytest.raises(InputError) as error:
         RandomDistortion(fill=-1)(x, np.zeros(3), np.random.default_rng(0))
     assert str(error.value) == f"RandomDistortion(fill=-1) {sentence}"
+
+
+def test_no_images_and_images_without_pixels_are_returned_as_they_are() -> None:
+    for shape in ((0, 8, 8), (2, 0, 8), (2, 1, 8, 0)):
+        x, _ = RandomDistortion(degrees=10, alpha=2)(np.zeros(shape, np.uint8), np.zeros(2), 0)
+        assert x.shape == shape
+
+
+def test_a_seed_stands_for_a_generator_and_a_fill_beyond_the_dtype_is_refused() -> None:
+    x = np.random.default_rng(1).random((3, 6, 6), np.float32)
+    distort = RandomDistortion(degrees=20)
+    one, other = distort(x, x, 5)[0], distort(x, x, np.random.default_rng(5))[0]
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="of a dtype that holds its fill, got float32"):
+        RandomDistortion(fill=1e39)(x, x, 0)

@@ -304,7 +304,8 @@ class TestTransform:
     ) -> None:
         batches = numbered(4, 2, transform=lambda _x, _y, _rng: returned)
         assert error_of(next, batches.epoch(0)) == (
-            f"Batches expects transform to return (x, y), two arrays of the same length, got {got}"
+            "Batches expects transform to return (x, y), two arrays (or tuples of arrays) of the "
+            f"same length, got {got}"
         )
 
 

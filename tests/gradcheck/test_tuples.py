@@ -377,6 +377,17 @@ class Masking(Layer):
         return dy.copy()
 
 
+class OneForEach(Layer):
+    """A loss without its mean."""
+
+    def forward(self, x: Array, targets: Array) -> Array:
+        y: Array = np.square(x - targets).mean(axis=1)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
 ONE_NUMBER = r"to give one number, as a loss with targets does, got "
 AS_TUPLE = (
     r"a layer that takes a mask as well gets both as x=\(x, mask\), see docs/custom_layers.md"
@@ -394,7 +405,12 @@ AS_TUPLE = (
         (ReturnsList(), (A,), "an array or a tuple of arrays, got a list of 2"),
         (ReturnsNesting(), (A,), "or a tuple of arrays, got a tuple of ndarray and tuple"),
         (ReturnsEmpty(), (A,), "or a tuple of arrays, got a tuple of nothing"),
-        (Masking(), (A, A > 0), rf"{ONE_NUMBER}the shape \(5, 4\); {AS_TUPLE}"),
+        (
+            Masking(),
+            (A, A > 0),
+            rf"no targets for Masking.*, got some: they belong to a loss.*{AS_TUPLE}",
+        ),
+        (OneForEach(), (A, A), rf"{ONE_NUMBER}the shape \(5,\); {AS_TUPLE}"),
         (TwoHeads(), (A, A > 0), r"no targets for TwoHeads.*, whose forward takes \(x\), got some"),
         (ReLU(), (A, A > 0), AS_TUPLE),
         (

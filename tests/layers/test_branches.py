@@ -12,6 +12,7 @@ from tinynet import (
     Dense,
     Embedding,
     Flatten,
+    GlobalPool1D,
     GradientCheckError,
     Heads,
     InputError,
@@ -343,8 +344,45 @@ class TestTuples:
             self.layer().summary(((2, 3), (2, 1)))
         with pytest.raises(InputError, match="the arrays of x to have one number of samples"):
             self.layer()((*self.X[:2], self.X[2][:1]))
-        with pytest.raises(InputError, match=r"Heads\(.* expects y .*; a tuple holds arrays, and"):
-            Heads([Heads([ReLU()]), ReLU()])(self.X[0])
+        with pytest.raises(InputError, match="expects one array to split into sizes, got a tuple"):
+            Parallel([ReLU(), ReLU()], sizes=[1, 2])(self.X[::2])
+
+    @pytest.mark.parametrize("join", [Heads, Sum, Concatenate, Parallel, Residual])
+    def test_branches_return_one_array_each(self, join: Any) -> None:
+        pair = Heads([ReLU(), ReLU()])
+        layer = join([pair] if join is Residual else [pair, ReLU()])
+        with pytest.raises(InputError, match=r"that return one array, got a tuple of 2 from "):
+            layer(np.ones((2, 4)))
+
+    @pytest.mark.parametrize("join", [Heads, Sum, Concatenate])
+    def test_dx_of_branches_that_all_take_a_tuple_is_the_sum_for_each_array(
+        self, join: Any
+    ) -> None:
+        def branches() -> list[Layer]:
+            first = [Dense(3, 2, rng=seed) for seed in (0, 1)]
+            ids = [Sequential([Embedding(2, 2, rng=seed), Flatten()]) for seed in (2, 3)]
+            return [Parallel(list(pair)) for pair in zip(first, ids, strict=True)]
+
+        a, b = (branch.astype(np.float64) for branch in branches())
+        x = self.X[:2]
+        dys = np.ones((2, 4)), np.full((2, 4), 2.0)
+        if join is Sum:
+            dys = dys[:1] * 2
+        a(x), b(x)
+        expected = a.backward(dys[0])[0] + b.backward(dys[1])[0]
+        layer = join(branches()).astype(np.float64)
+        layer(x)
+        dy = {Heads: dys, Sum: dys[0], Concatenate: np.concatenate(dys, axis=1)}[join]
+        dx, nothing = layer.backward(dy)
+        np.testing.assert_allclose(dx, expected, rtol=1e-12)
+        assert nothing is None
+
+    def test_a_mask_goes_through_heads_to_the_layer_behind(self) -> None:
+        embedding, pools = Embedding(9, 4, padding_idx=0, rng=0), [GlobalPool1D(), GlobalPool1D()]
+        heads = Heads([Dense(4, 2, rng=1), Dense(4, 2, rng=2)])
+        model = Sequential([embedding, heads, Parallel(pools)])
+        short, padded = model(np.array([[1, 2]])), model(np.array([[1, 2, 0, 0]]))
+        np.testing.assert_allclose(padded, short, rtol=1e-6)
 
     def test_the_gradient_of_a_tuple_is_a_tuple_of_gradients_like_its_arrays(self) -> None:
         heads = Heads([ReLU(), Rescale(2)])
@@ -428,6 +466,12 @@ def test_lambda_copies_results_that_share_memory_with_x(change: object) -> None:
     dx = layer.backward(dy)
     assert not np.shares_memory(y, x)
     assert not any(np.shares_memory(dx, given) for given in (x, dy))
+
+
+def test_floats_that_a_lambda_makes_of_integers_have_the_dtype_of_the_layer() -> None:
+    half = Lambda(lambda x: x / 2, lambda dy, _: dy / 2)
+    assert half(np.ones((2, 3), np.uint8)).dtype == np.float32
+    assert half.astype(np.float64)(np.ones((2, 3), np.uint8)).dtype == np.float64
 
 
 def test_lambda_keeps_the_float_dtype_of_x() -> None:

@@ -101,10 +101,16 @@ def test_a_head_metric_refuses_what_has_no_such_head() -> None:
     assert metric.higher_is_better == {"head_1_accuracy": True}
     assert "HeadMetric expects metrics, got <class" in said(lambda: HeadMetric(0, Accuracy))  # type: ignore[arg-type]  # as users write it
     assert "head to be a whole number >= 0" in said(lambda: HeadMetric(-1, Accuracy()))
+    for first in ("digit", Accuracy()):
+        assert "write HeadMetric(0, Accuracy(), name='digit')" in said(
+            lambda first=first: HeadMetric(first, Accuracy())
+        )
+    for name in ("", 3, "validation", "validation_digit"):
+        assert f"got {name!r}" in said(lambda name=name: HeadMetric(0, Accuracy(), name=name))
     assert said(metric.update, LOGITS, LABELS).endswith(
-        "expects prediction to be a tuple of at least 2 arrays, got ndarray"
+        "expects prediction to be a tuple of 2 arrays or more, got ndarray"
     )
     assert said(metric.update, (LOGITS, LOGITS), (LABELS,)).endswith(
-        "expects targets to be a tuple of at least 2 arrays, got a tuple of 1"
+        "expects targets to be a tuple of 2 arrays or more, got a tuple of 1"
     )
     assert np.isnan(metric.results()["head_1_accuracy"])

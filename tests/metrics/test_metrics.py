@@ -13,10 +13,13 @@ from tinynet import (
     Array,
     ConfusionMatrix,
     LogLoss,
+    MeanSquaredError,
     Metric,
     TopKAccuracy,
 )
 from tinynet.metrics.metric import Metrics
+
+OF_DOCS = ": write Accuracy() or another of the metrics in docs/training.md"
 
 
 class Mean(Metric):
@@ -98,9 +101,14 @@ class TestMetrics:
         ("metrics", "sentence"),
         [
             ([Accuracy], f"metrics, got {Accuracy!r}: write Accuracy(...)"),
-            ([Accuracy(), "accuracy"], "metrics, got 'accuracy'"),
+            ([Accuracy(), "accuracy"], f"metrics, got 'accuracy'{OF_DOCS}"),
             ([None], "metrics, got None"),
-            ("ab", "metrics, got 'a'"),
+            ("ab", f"metrics, got 'a'{OF_DOCS}"),
+            (
+                [MeanSquaredError()],
+                "metrics, got MeanSquaredError(), a loss: RootMeanSquaredError, "
+                "MeanAbsoluteErrorMetric and LogLoss are metrics",
+            ),
             (None, "metrics as a list of them, got None"),
             ({1: 2}, "metrics as a list of them, got {1: 2}"),
         ],

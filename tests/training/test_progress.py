@@ -154,21 +154,40 @@ def test_progress_says_why_nothing_was_trained(done: int, epochs: int, rest: str
     assert Progress(epoch=done).nothing_trained(epochs) == f"fit trained nothing: {rest}"
 
 
-class TestCheckFinite:
+class TestCheckLoss:
     @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-    def test_check_finite_raises_for_a_non_finite_loss_with_step_and_epoch(
-        self, loss: float
-    ) -> None:
+    def test_a_loss_that_is_not_finite_is_refused_with_step_and_epoch(self, loss: float) -> None:
         progress = Progress(epoch=2, step=7)
         with pytest.raises(DivergenceError) as error:
-            progress.check_finite(loss)
+            progress.check_loss(loss, LossSum(), np.ones(3))
         assert str(error.value).startswith(f"the loss became {loss} in step 8, epoch 3")
         assert "lower learning rate or clip_norm" in str(error.value)
         assert progress == Progress(epoch=2, step=7)
 
+    def test_a_batch_that_is_not_finite_is_named_as_the_cause(self) -> None:
+        x = np.ones((3, 2)), np.array([0, 1, 2]), np.array([[1.0], [math.nan], [0.0]])
+        with pytest.raises(
+            DivergenceError, match=r"x\[2\] of this batch has NaN .* index \(1, 0\)"
+        ):
+            Progress().check_loss(math.nan, LossSum(), x)
+
     @pytest.mark.parametrize("loss", [0.0, -3.0, 1e300])
-    def test_check_finite_accepts_any_finite_loss(self, loss: float) -> None:
-        Progress().check_finite(loss)
+    def test_any_finite_loss_is_accepted(self, loss: float) -> None:
+        Progress().check_loss(loss, LossSum(), np.ones(3))
+
+    @pytest.mark.parametrize("other", [LossSum((1.0, 2.0), (3.0, 4.0)), LossSum((1.0,), (None,))])
+    def test_within_an_epoch_a_loss_of_other_heads_or_reduction_is_refused(
+        self, other: LossSum
+    ) -> None:
+        progress = Progress()
+        progress.begin(batches())
+        progress.check_loss(1.0, other, np.ones(3))
+        progress.count(mean(0.5, 4))
+        assert "with other heads or another reduction; restart_epoch=True" in said(
+            progress.check_loss, 1.0, other, np.ones(3)
+        )
+        progress.begin(batches(), restart=True)
+        progress.check_loss(1.0, other, np.ones(3))
 
 
 class TestState:
@@ -218,9 +237,9 @@ class TestState:
 
     def test_progress_state_has_one_divisor_for_each_sum(self) -> None:
         state = Progress().state_dict()
-        assert said(Progress().check_state_dict, state | {"loss_sum": 3.0}) == (
-            "Progress expects loss_sum and divisor to be lists, got 3.0 and ()"
-        )
+        other = Progress()
+        other.load_state_dict(state | {"loss_sum": 3.0, "divisor": 2.0})  # as in older files
+        assert other.loss == 1.5
         assert said(Progress().check_state_dict, state | {"loss_sum": [3.0]}) == (
             "Progress expects a divisor for each loss_sum, got 0 for 1"
         )

@@ -35,6 +35,7 @@ from tinynet import (
     Tanh,
     Trainer,
 )
+from tinynet.callbacks import Callback
 from tinynet.datasets.batches import Batches
 from tinynet.samples import take
 from tinynet.training.step import accumulate_gradients
@@ -202,6 +203,34 @@ def test_a_run_saved_within_an_epoch_continues_to_the_same_bits(step: int, tmp_p
     assert straight.higher_is_better["validation_head_1_r2"] is True
 
 
+def test_a_label_out_of_range_is_named_in_parts_as_in_the_whole_batch() -> None:
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 9, 1])
+    for size in (N, 5):
+        loss = MultiTaskLoss(losses(), weights=WEIGHTS)
+        with pytest.raises(InputError, match=r"head 0: .* expects labels from 0 to 2, got 9"):
+            accumulate_gradients(network(), loss, X, (labels, VALUES), size)
+
+
+def test_a_run_with_other_heads_is_refused_within_an_epoch_and_changes_nothing() -> None:
+    trainer = make_trainer()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=1, batch_size=5, callbacks=[Interrupt()])
+    before = digest(trainer)
+    trainer.loss = MultiTaskLoss([SoftmaxCrossEntropy(), MeanSquaredError("sum")])
+    with pytest.raises(InputError, match="with other heads or another reduction; restart_epoch="):
+        trainer.fit(X, Y, epochs=1, batch_size=5)
+    trainer.loss = MultiTaskLoss(losses(), weights=WEIGHTS)
+    assert digest(trainer) == before
+
+
+class Interrupt(Callback):
+    """Ctrl-C after the first step."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if trainer.step == 1:
+            raise KeyboardInterrupt
+
+
 def test_predictions_are_tuples_and_the_same_for_every_batch_size() -> None:
     model = network()
     labels, values = model.predict(X)
@@ -308,6 +337,11 @@ def test_lengths_and_masks_go_through_fit_and_predict_as_a_second_input(of_ids: 
     by_lengths, by_mask = model.predict((x, lengths)), model.predict((x, padded), batch_size=5)
     np.testing.assert_allclose(by_lengths, expected, rtol=1e-12)
     np.testing.assert_allclose(by_mask, expected, rtol=1e-12)
+    masking, first_x = Masking(), (x, lengths)
+    dx, nothing = masking.backward(masking(first_x) * 0.0 + 1)
+    assert nothing is None
+    np.testing.assert_array_equal(0 if of_ids else dx, 0 if of_ids else ~padded[..., None] * x**0)
+    assert (dx is None) == of_ids
     trainer = Trainer(model, SoftmaxCrossEntropy(), Adam(model.parameters(), 0.05))
     labels = (lengths > 2).astype(int)
     first_loss = trainer.evaluate((x, lengths), labels)["loss"]

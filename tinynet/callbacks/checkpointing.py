@@ -55,6 +55,10 @@ class Checkpoint(Callback):
             every_steps = whole_number("Checkpoint", "every_steps", every_steps)
         self.every_steps = every_steps
         self.keep = whole_number("Checkpoint", "keep", keep)
+        if not (best is None or isinstance(best, str | Monitor)):
+            raise InputError(
+                f"Checkpoint expects best to be the name of a metric or a Monitor, got {best!r}"
+            )
         self.best = Monitor(best) if isinstance(best, str) else best
         self._resumed = False
 

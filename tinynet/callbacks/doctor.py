@@ -31,6 +31,8 @@ LEARNED = 0.5  # of the loss at the start: below it, short steps are the end of 
 STALLED = 0.9  # of the loss at the start: above it, after SETTLED steps, little was learned
 SETTLED = 100  # steps, before which weights that started at 0 change by much of their norm
 FAST, SLOW = 0.1, 1e-7  # norm of a step, relative to that of the weights
+NEARLY = 100.0  # times SLOW: if all steps are below it, the rate is too low, and no layer at fault
+SLOW_IF_STALLED = 3e-5  # where the loss has hardly fallen
 # Findings that an earlier one explains: their advice would be of no use, or contradict it.
 FLOW = {"vanishing gradient", "exploding gradient"}
 EXPLAINED_BY = {
@@ -38,6 +40,8 @@ EXPLAINED_BY = {
     "steps too long": FLOW | {"steps too short"},
     "loss plateau": FLOW | {"steps too short"},
     "loss blow-up": {"exploding gradient", "steps too short"},
+    "dead units": {"vanishing gradient"},
+    "vanishing gradient": {"saturated units", "dead units"},
 }
 IMPROVEMENT = 0.001  # by which a loss has to fall, relative to the best before
 
@@ -106,6 +110,8 @@ class Doctor(Callback):
                 f"epochs before {best_before:.4g}."
             )
             advice = "Lower the learning rate (OnPlateau, Cosine), or stop (EarlyStopping)."
+            if _stalled(trainer, best):
+                advice = "It has learned nothing so far: preflight(trainer, x, y) looks for causes."
             self._report(trainer, trainer.epoch, [Finding("loss plateau", evidence, advice)])
 
     def state_dict(self) -> State:
@@ -133,12 +139,11 @@ class Doctor(Callback):
         # On a copy: a forward of the model itself could draw random numbers or update buffers.
         model = deepcopy(trainer.model)
         _, calls = leaf_calls(model, x)
-        flow, losses = flow_of(model, calls, trained), trainer.history.steps["loss"]
-        stalled = len(losses) >= SETTLED and fmean(losses[-WINDOW:]) > STALLED * fmean(
-            losses[:WINDOW]
-        )
-        limit = WEAK if stalled else LIMIT
-        return [*stuck_units(calls), *(flow.findings(limit) if flow else ())]
+        flow, stuck = flow_of(model, calls, trained), stuck_units(calls)
+        flowing = flow.findings(WEAK if _stalled(trainer) else LIMIT) if flow else []
+        # Saturated units make a gradient vanish, and one that vanishes makes dead units.
+        saturated = [finding for finding in stuck if finding.name == "saturated units"]
+        return [*saturated, *flowing, *stuck]
 
     def _report(self, trainer: Trainer, epoch: int, findings: list[Finding]) -> None:
         for finding in findings:
@@ -147,6 +152,14 @@ class Doctor(Callback):
                 self.findings.append(finding)
                 self._reported.add(finding.name)
                 self.report(f"epoch {epoch}, step {trainer.step}: {finding}")
+
+
+def _stalled(trainer: Trainer, loss: float | None = None) -> bool:
+    """Whether little was learned: the loss is still near that of the first steps."""
+    losses = trainer.history.steps["loss"]
+    if loss is None:
+        loss = fmean(losses[-WINDOW:])
+    return len(losses) >= SETTLED and loss > STALLED * fmean(losses[:WINDOW])
 
 
 def _shapes(samples: Samples) -> list[tuple[int, ...]]:
@@ -178,7 +191,14 @@ def _step_lengths(trainer: Trainer, before: list[tuple[str, Array]]) -> list[Fin
         for name, old in before
         if norms[name]
     }
-    all_short = all(ratio < SLOW * share for ratio in ratios.values())
+    all_short = all(ratio < NEARLY * SLOW * share for ratio in ratios.values())
+    longest = max(ratios, key=ratios.__getitem__, default="")
+    if longest and ratios[longest] < SLOW_IF_STALLED * share and _stalled(trainer):
+        evidence = (
+            f"The loss has hardly fallen, and the longest step changed {longest} by "
+            f"{ratios[longest]:.2g} of its norm; about 0.001 is usual."
+        )
+        return [Finding("steps too short", evidence, "Raise the learning rate.")]
     findings = []
     for name, ratio in ratios.items():
         evidence = f"A step changed {name} by {ratio:.2g} of its norm; about 0.001 is usual."

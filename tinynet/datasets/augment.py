@@ -64,9 +64,14 @@ class RandomDistortion(NamedKeywords):
         self.sigma = finite_number(who, "sigma", sigma, at_least=0.1)
         self.fill = finite_number(who, "fill", fill)
 
-    def __call__(self, x: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        """The distorted images, and y as it is."""
+    def __call__(
+        self, x: Array, y: Array, rng: np.random.Generator | int | None = None
+    ) -> tuple[Array, Array]:
+        """The distorted images, and y as it is; `rng` is a Generator, an int seed, or None."""
         self._check(x)
+        rng = np.random.default_rng(rng)
+        if not x.size:
+            return x.copy(), y
         height, width = x.shape[-2:]
         dtype = np.result_type(x.dtype, np.float32)
         rows, columns = self._positions(len(x), height, width, dtype, rng)
@@ -114,9 +119,9 @@ class RandomDistortion(NamedKeywords):
         if x.ndim == 4 and x.shape[3] <= 4 < min(x.shape[1:3]):
             hint = "np.moveaxis(x, -1, 1) puts the channels first"
             raise ShapeError(self, "x", ("N", "C", "H", "W"), x.shape, hint)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             held = np.array(self.fill).astype(x.dtype)
-        if x.dtype.kind != "f" and held != self.fill:
+        if held != self.fill if x.dtype.kind != "f" else not np.isfinite(held):
             raise InputError(f"{self} expects x of a dtype that holds its fill, got {x.dtype}")
 
     def __repr__(self) -> str:

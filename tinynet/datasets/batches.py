@@ -62,6 +62,11 @@ class Batches(NamedKeywords):
         self.batch_size = whole_number("Batches", "batch_size", batch_size)
         self.seed = whole_number("Batches", "seed", seed, at_least=0)
         self.shuffle = shuffle
+        if not (transform is None or callable(transform)):
+            raise InputError(
+                "Batches expects transform to be a function of a batch, transform(x, y, rng) "
+                f"returns (x, y), got {transform!r}"
+            )
         self.transform = transform
         self.last_batch = one_of("Batches", "last_batch", last_batch, ("keep", "drop", "join"))
         if not len(self):
@@ -127,15 +132,18 @@ def _read_only(view: Array) -> Array:
 
 
 def _transformed(pair: Any) -> tuple[Samples, Samples]:
-    match pair:
-        case (np.ndarray() | tuple() as x, np.ndarray() | tuple() as y):
-            sizes = {
-                len(array) if np.ndim(array) else -1 for array in (*arrays_of(x), *arrays_of(y))
-            }
-            if len(sizes) == 1 and -1 not in sizes:
-                return x, y
     parts = pair if isinstance(pair, tuple | list) else [pair]
-    got = " and ".join(str(getattr(part, "shape", type(part).__name__)) for part in parts)
+    arrays = [array for part in parts for array in arrays_of(part)]
+    plain = all(isinstance(array, np.ndarray) and array.ndim for array in arrays)
+    given = len(parts) == 2 and all(len(arrays_of(part)) for part in parts)
+    if plain and given and len({len(array) for array in arrays}) == 1:
+        return parts[0], parts[1]
+    got = " and ".join(str(each_array(_shape_or_type, part)) for part in parts)
     raise InputError(
-        f"Batches expects transform to return (x, y), two arrays of the same length, got {got}"
+        "Batches expects transform to return (x, y), two arrays (or tuples of arrays) of the same "
+        f"length, got {got}"
     )
+
+
+def _shape_or_type(part: Any) -> Any:
+    return getattr(part, "shape", type(part).__name__)

@@ -95,6 +95,8 @@ def load_kaggle_digits(folder: str | Path) -> tuple[Digits, Array]:
     Raises:
         DatasetError: a file is missing, `load_mnist_csv` refuses it, or the two are exchanged.
     """
+    if Path(folder).is_file() and Path(folder).suffix != ".zip":
+        raise DatasetError(Path(folder), "the folder of train.csv and test.csv", "a file")
     train_path, test_path = (
         _find(Path(folder), [f"{name}.csv{end}" for end in ("", ".gz", ".zip")])
         for name in ("train", "test")

@@ -189,6 +189,11 @@ MASK = "a layer that takes a mask as well gets both as x=(x, mask), see docs/cus
 
 def _check_arguments(layer: Layer, inputs: Inputs) -> None:
     """A loss takes (prediction, targets), another layer x."""
+    if inputs.is_loss and "padding_mask" in parameter_names(layer.forward):
+        raise InputError(
+            f"check_gradients expects no targets for {layer!r}, got some: they belong to a loss, "
+            f"check_gradients(loss, prediction, targets); {MASK}"
+        )
     try:
         inspect.signature(layer.forward).bind(*inputs.arguments)
     except ValueError:  # no signature, as of some functions in C

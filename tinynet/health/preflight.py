@@ -44,13 +44,17 @@ def preflight(
 ) -> Findings:
     """Looks for faults that will make training on (x, y) fail, and changes nothing.
 
-    The arguments are those of `fit`. The findings print as a numbered list, each with its evidence
+    The arguments are as for `fit`. The findings print as a numbered list, each with its evidence
     and an advice.
 
     Raises:
         InputError: x and y are not arrays with the same number of samples, validation is not a
             pair of such arrays, or a setting is out of range.
     """
+    if not isinstance(trainer, Trainer):
+        raise InputError(
+            f"preflight expects a Trainer, got {trainer!r:.60}: write preflight(trainer, x, y)"
+        )
     batches = Batches(x, y, batch_size, last_batch=last_batch)
     if micro_batch_size is not None:
         micro_batch_size = whole_number("preflight", "micro_batch_size", micro_batch_size)

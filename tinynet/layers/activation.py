@@ -382,8 +382,9 @@ class Lambda(Layer):
         if not isinstance(result, np.ndarray):
             raise InputError(f"{self!r} expects arrays from its functions, got {result!r}")
         x = arguments[-1]
-        if x.dtype.kind == "f":
-            result = result.astype(x.dtype, copy=False)
+        if result.dtype.kind == "f" or x.dtype.kind == "f":
+            dtype = x.dtype if x.dtype.kind == "f" else self.dtype
+            result = result.astype(dtype, copy=False)
         # The function may return x itself, or a view of it.
         shared = any(np.may_share_memory(result, array) for array in arguments)
         return result.copy() if shared else result

@@ -10,18 +10,13 @@ from typing import Any, final
 
 import numpy as np
 
-from tinynet.errors import InputError
+from tinynet.errors import InputError, ShapeError
 from tinynet.layer import Layer
-from tinynet.layers.masking import (
-    Masked,
-    mask_after,
-    masked_output,
-    union,
-)
-from tinynet.layers.sequential import Sequential
+from tinynet.layers.masking import Masked, mask_after, masked_output, union
+from tinynet.layers.sequential import as_layer
 from tinynet.parameter import Array
 from tinynet.samples import Samples, check_samples
-from tinynet.validation import check_array, sample_axis, whole_number
+from tinynet.validation import sample_axis, whole_number
 
 Branch = Layer | Iterable[Layer]  # a list of layers stands for a Sequential of them
 
@@ -41,7 +36,18 @@ class Branches(Masked):
     def forward(self, x: Samples, padding_mask: Array | None = None) -> Any:
         """x: the input of the branches -> y: their joined outputs."""
         steps = [_with_mask(branch, padding_mask) for branch in self.branches]
-        ys = self._each(steps, self.split(x))
+        parts = self.split(x)
+        try:
+            ys = self._each(steps, parts)
+        except ShapeError as error:
+            if not isinstance(x, tuple) and len({id(part) for part in parts}) > 1:
+                error.hint = (
+                    f"x is one array, cut into {len(parts)} parts; a tuple (x1, x2) gives each "
+                    "branch an array of its own"
+                )
+            raise
+        for branch, y in zip(self.branches, ys, strict=True):
+            _check_one_array(self, branch, y)
         y = self.join(ys)
         self.save_for_backward(y, [np.shape(y) for y in ys], isinstance(x, tuple))
         return y
@@ -52,7 +58,7 @@ class Branches(Masked):
         steps = [branch.backward for branch in self.branches]
         dxs = self._each(steps, self.split_gradient(dy, shapes))
         if several:
-            return tuple(dxs)
+            return self.join_tuples(dxs)
         return None if any(dx is None for dx in dxs) else self.join_gradients(dxs)
 
     def backward_parameters(self, dy: Any) -> None:
@@ -76,6 +82,11 @@ class Branches(Masked):
     def join_gradients(self, dxs: Sequence[Array]) -> Array:
         """One dx of the branches' dx: here the sum, because x contributes to every branch."""
         return _sum(dxs)
+
+    def join_tuples(self, dxs: Sequence[Any]) -> tuple[Any, ...]:
+        """The dx of a tuple x: here for each of its arrays the sum, None for integers."""
+        of_arrays = zip(*dxs, strict=True)
+        return tuple(None if any(d is None for d in dx) else _sum(dx) for dx in of_arrays)
 
     @abstractmethod
     def join(self, ys: Sequence[Array]) -> Samples:
@@ -141,18 +152,12 @@ class Heads(Branches):
 
     def join(self, ys: Sequence[Array]) -> Samples:
         """The tuple of the outputs."""
-        for branch, y in zip(self.branches, ys, strict=True):
-            check_array(branch, "y", y)
         return tuple(ys)
 
     def split_gradient(self, dy: Any, shapes: Sequence[tuple[int, ...]]) -> Sequence[Array]:  # noqa: ARG002  # as in the base class
         """Its part of the tuple for each branch."""
         parts: Sequence[Array] = dy
         return parts
-
-    def output_mask(self, x: Any, padding_mask: Array | None = None) -> Array | None:  # noqa: ARG002  # as in the base class
-        """None: a tuple has no mask."""
-        return None
 
 
 class _Joined(Branches):
@@ -248,6 +253,8 @@ class Parallel(_Joined):
         if isinstance(x, tuple):
             check_samples(self, "x", x, numbers=False)
             self._check_inputs(x)
+            if self.sizes is not None:
+                raise InputError(f"{self!r} expects one array to split into sizes, got a tuple")
             return x
         self.check_input(x, "N", ..., integers=True)
         length = x.shape[axis] if -x.ndim < axis < x.ndim else 0
@@ -262,6 +269,10 @@ class Parallel(_Joined):
     def join_gradients(self, dxs: Sequence[Array]) -> Array:
         """The parts of dx, concatenated as those of x."""
         return np.concatenate(dxs, axis=self.axis)
+
+    def join_tuples(self, dxs: Sequence[Any]) -> tuple[Any, ...]:
+        """The dx of each array, from its branch."""
+        return tuple(dxs)
 
     def example_input(self, x_or_shape: Any) -> Any:
         """As in a layer; of a tuple of shapes, one for each branch, a tuple of arrays."""
@@ -298,8 +309,8 @@ class Residual(Masked):
     """
 
     def __init__(self, body: Branch, shortcut: Branch | None = None) -> None:
-        self.body = _layer("Residual", body)
-        self.shortcut = None if shortcut is None else _layer("Residual", shortcut)
+        self.body = as_layer("Residual", body)
+        self.shortcut = None if shortcut is None else as_layer("Residual", shortcut)
 
     def forward(self, x: Array, padding_mask: Array | None = None) -> Array:
         """x: the input of the body -> y: of the shape of its output."""
@@ -308,6 +319,8 @@ class Residual(Masked):
         if self.shortcut is not None:
             skipped = _located("shortcut", _with_mask(self.shortcut, padding_mask), x)
         y: Array = _located("body", _with_mask(self.body, padding_mask), x)
+        for layer, output in ((self.body, y), (self.shortcut, skipped)):
+            _check_one_array(self, layer, output)
         if np.shape(y) != np.shape(skipped):
             hint = "; a shortcut, such as a Dense or a 1x1 Conv2D, gives x the shape of y"
             raise InputError(
@@ -354,6 +367,14 @@ def _located(location: str, step: Callable[[Any], Any], value: Any) -> Any:
         raise
 
 
+def _check_one_array(container: Layer, layer: Layer | None, y: Any) -> None:
+    if isinstance(y, tuple):
+        raise InputError(
+            f"{container!r} expects layers that return one array, got a tuple of {len(y)} from "
+            f"{layer!r}"
+        )
+
+
 def _samples(arrays: Sequence[Any]) -> str:
     """The shapes without the batch axis, which is empty while shapes are checked."""
     return f"samples of shape {', '.join(str(np.shape(array)[1:]) for array in arrays)}"
@@ -371,16 +392,7 @@ def _sum(arrays: Sequence[Array]) -> Array:
 def _layers(who: str, branches: Any) -> tuple[Layer, ...]:
     if isinstance(branches, Layer) or not isinstance(branches, Iterable):
         raise InputError(f"{who} expects a list of branches, got {branches!r}")
-    layers = tuple(_layer(who, branch) for branch in branches)
+    layers = tuple(as_layer(who, branch) for branch in branches)
     if not layers:
         raise InputError(f"{who} expects at least one branch, got an empty list")
     return layers
-
-
-def _layer(who: str, branch: Any) -> Layer:
-    if isinstance(branch, list | tuple):
-        return Sequential(branch)
-    if not isinstance(branch, Layer):
-        hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
-        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
-    return branch

@@ -100,15 +100,27 @@ class Masking(Masked):
             check_samples(self, "x", x)
             if len(x) != 2:
                 raise InputError(
-                    f"{self!r} expects a tuple (x, padding_mask) or (x, lengths), got {len(x)} "
-                    "arrays"
+                    f"{self!r} expects a tuple (x, padding_mask) or (x, lengths), got {len(x)}"
                 )
             sequences, second = x
             self.check_input(sequences, "N", "T", ..., integers=True)
             is_mask = second.dtype.kind == "b"
+            if not is_mask and (second.ndim != 1 or second.dtype.kind == "f"):
+                hint = "lengths.astype(int)" if second.ndim == 1 else "lengths.ravel()"
+                if second.shape[1:] == sequences.shape[1:2] != (1,):
+                    hint = "padding_mask.astype(bool)"
+                raise InputError(
+                    f"{self!r} expects a padding_mask of bools (N, T) or lengths of integers (N,), "
+                    f"got {second.dtype} with {second.ndim} axes; {hint} makes one"
+                )
             given = (second, None) if is_mask else (None, second)
             mask: Any = mask_of(self, sequences, *given)
             return np.asarray(mask)
+        if isinstance(x, np.ndarray) and x.dtype.kind in "iu":
+            raise InputError(
+                f"{self!r} expects sequences of numbers (N, T, D), got {x.dtype}; for ids write "
+                "Embedding(..., padding_idx=0), or give a tuple (ids, lengths) or (ids, mask)"
+            )
         self.check_input(x, "N", "T", "D")
         same = np.isnan(x) if np.isnan(self.mask_value) else x == self.mask_value
         return np.asarray(same.all(axis=2))
@@ -139,6 +151,11 @@ def mask_after(layer: Layer, x: Any, padding_mask: Array | None) -> Array | None
 
 def masked_step(layer: Layer, padding_mask: Array | None, x: Any) -> tuple[Any, Array | None]:
     """One layer of a chain: y, and its mask."""
+    if isinstance(padding_mask, np.ndarray) and padding_mask.dtype.kind != "b":
+        raise InputError(
+            f"{layer!r} expects padding_mask to be an array of bool, got {padding_mask.dtype}; "
+            "several inputs are one tuple, model((x1, x2))"
+        )
     if isinstance(layer, Masked):
         return layer(x, padding_mask=padding_mask), layer.output_mask(x, padding_mask)
     padding_mask = mask_after(layer, x, padding_mask)

@@ -111,7 +111,7 @@ class Sequential(Masked):
 
     def example_input(self, x_or_shape: Samples | Sequence[Any]) -> Any:
         """As in a layer; of a tuple of shapes what the first layer makes."""
-        nested = isinstance(x_or_shape, tuple) and any(map(np.ndim, x_or_shape))
+        nested = isinstance(x_or_shape, tuple) and any(isinstance(s, tuple) for s in x_or_shape)
         owner: Any = self.layers[0] if nested else super()
         return owner.example_input(x_or_shape)
 
@@ -166,3 +166,13 @@ def _walk(
             steps.append((path, layer, y))
         x = steps[-1][2]
     return steps
+
+
+def as_layer(who: str, branch: Any) -> Layer:
+    """A layer as it is, or a Sequential of a list of layers."""
+    if isinstance(branch, list | tuple):
+        return Sequential(branch)
+    if not isinstance(branch, Layer):
+        hint = f": write {branch.__name__}()" if isinstance(branch, type) else ""
+        raise InputError(f"{who} expects a layer or a list of layers, got {branch!r}{hint}")
+    return branch

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinynet.layer import Layer
 from tinynet.losses.loss import Loss, MultiTaskLoss, scaled_backward
+from tinynet.mode import inference
 from tinynet.samples import Samples, count_samples
 
 
@@ -143,7 +144,9 @@ def whole_divisors(
 
     def divisor(head: Layer, prediction: Any, labels: Any) -> float | None:
         # Only the shape counts, so the first sample stands for all.
-        shape = (len(labels), *prediction.shape[1:])
-        return divisor_of(head, np.broadcast_to(prediction[:1], shape), labels)
+        first = np.broadcast_to(prediction[:1], (len(labels), *prediction.shape[1:]))
+        with inference():
+            copy(head)(first, labels)  # checks the labels of the whole batch
+        return divisor_of(head, first, labels)
 
     return tuple(loss.each(divisor, part, targets))

@@ -56,7 +56,9 @@ class MultiTaskLoss(Loss):
     2.4026
     """
 
-    def __init__(self, losses: Sequence[Layer], *, weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, losses: Sequence[Layer], *, weights: Sequence[float] | Array | None = None
+    ) -> None:
         if not isinstance(losses, list | tuple) or not losses:
             raise InputError(f"MultiTaskLoss expects a list of losses, got {losses!r}")
         for loss in losses:
@@ -64,7 +66,7 @@ class MultiTaskLoss(Loss):
                 hint = f": write {loss.__name__}()" if isinstance(loss, type) else ""
                 raise InputError(f"MultiTaskLoss expects losses, got {loss!r}{hint}")
         weights = [1.0] * len(losses) if weights is None else weights
-        if not isinstance(weights, list | tuple) or len(weights) != len(losses):
+        if np.ndim(weights) != 1 or len(weights) != len(losses):
             raise InputError(
                 f"MultiTaskLoss expects a weight for each of {len(losses)} losses, got {weights!r}"
             )

@@ -18,6 +18,11 @@ ONE_COLUMN = (
 )
 
 
+ONE_OUTPUT = (
+    "; states='last' or GlobalPool1D() before the last layer gives one output for a sequence"
+)
+
+
 class HasInput(Protocol):
     """A loss or a metric: it checks an input, and its repr opens the message."""
 
@@ -108,6 +113,8 @@ def check_same_shape(
     if column.shape != prediction.shape:
         wide, narrow = ([s for s in a.shape if s != 1] for a in (prediction, targets))
         hint = f"; targets.reshape{prediction.shape} gives it" if wide == narrow else ""
+        if _one_for_a_sequence(targets.shape, prediction.shape):
+            hint = ONE_OUTPUT
         if name == "logits" and targets.shape == prediction.shape[:-1] and not hint:
             hint = f"; {takes_labels} takes labels"
         raise InputError(
@@ -221,9 +228,16 @@ def _label_shape_hint(got: Shape, logits: Shape) -> str:
         return "; labels.argmax(axis=-1) makes labels of one-hot rows"
     if [size for size in got if size != 1] == [size for size in expected if size != 1]:
         return f"; labels.{'ravel()' if len(expected) == 1 else f'reshape{expected}'} gives it"
+    if _one_for_a_sequence(got, logits):
+        return ONE_OUTPUT
     if got == (logits[0], *logits[2:]):
         return "; classes belong on the last axis: np.moveaxis(logits, 1, -1) puts them there"
     return ""
+
+
+def _one_for_a_sequence(targets: Shape, outputs: Shape) -> bool:
+    """Whether these are targets (N,) or (N, 1) beside outputs (N, T, C), one for each step."""
+    return len(outputs) == 3 and targets in ((outputs[0],), (outputs[0], 1))
 
 
 def _label_range_hint(labels: Array, classes: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinynet.errors import InputError
 from tinynet.keywords import NamedKeywords
+from tinynet.layer import Layer
 from tinynet.losses.targets import as_column
 from tinynet.parameter import Array
 from tinynet.saving.state import State, check_array, check_arrays, check_keys, load_arrays
@@ -143,9 +144,20 @@ class HeadMetric(Metric):
     """
 
     def __init__(self, head: int, metric: Metric, *, name: str | None = None) -> None:
+        if isinstance(head, str | Metric):
+            raise InputError(
+                f"HeadMetric expects the number of a head first, got {head!r}: write "
+                "HeadMetric(0, Accuracy(), name='digit')"
+            )
         self.head = whole_number("HeadMetric", "head", head, at_least=0)
         _check_metric("HeadMetric", metric)
         self.metric = metric
+        if name is not None and (not isinstance(name, str) or not name):
+            raise InputError(f"HeadMetric expects name to be a text, got {name!r}")
+        if f"{name}_".startswith("validation_"):
+            raise InputError(
+                f"HeadMetric expects another name than that of validation metrics, got {name!r}"
+            )
         self.name = name
         self.shapes_vary = metric.shapes_vary
         directions = {result: _direction(metric, result) for result in metric.results()}
@@ -162,7 +174,7 @@ class HeadMetric(Metric):
             if (several and len(given) <= self.head) or (name == "prediction" and not several):
                 got = f"a tuple of {len(given)}" if several else type(given).__name__
                 raise InputError(
-                    f"{self!r} expects {name} to be a tuple of at least {self.head + 1} arrays, "
+                    f"{self!r} expects {name} to be a tuple of {self.head + 1} arrays or more, "
                     f"got {got}"
                 )
         own = targets[self.head] if isinstance(targets, tuple) else targets
@@ -258,6 +270,10 @@ class Metrics:
 def _check_metric(who: str, metric: Any) -> None:
     if not isinstance(metric, Metric):
         hint = f": write {metric.__name__}(...)" if isinstance(metric, type) else ""
+        if isinstance(metric, str):
+            hint = ": write Accuracy() or another of the metrics in docs/training.md"
+        if isinstance(metric, Layer):
+            hint = ", a loss: RootMeanSquaredError, MeanAbsoluteErrorMetric and LogLoss are metrics"
         raise InputError(f"{who} expects metrics, got {metric!r}{hint}")
 
 

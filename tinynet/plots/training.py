@@ -50,6 +50,10 @@ def learning_curves(history: EpochColumns) -> Figure:
     >>> [axes.get_title() for axes in figure.axes]
     ['Loss', 'Accuracy (%)']
     """
+    if not isinstance(getattr(history, "epochs", None), Mapping):
+        raise InputError(
+            f"learning_curves expects a history, such as trainer.history, got {history!r:.60}"
+        )
     columns, epochs = _finite_columns(history)
     # The keys of a dict are unique and keep their order.
     names = dict.fromkeys(name.removeprefix("validation_") for name in columns)

@@ -21,11 +21,20 @@ from tinynet.validation import finite_number
 
 def check_parts(model: Any, loss: Any, optimizer: Any) -> None:
     """Requires layers, and an optimizer of parameters of the model or the loss."""
-    for name, part in (("model", model), ("loss", loss)):
+    for name, part, of_list in (
+        ("model", model, "Sequential([...])"),
+        ("loss", loss, "MultiTaskLoss([...])"),
+    ):
         if not isinstance(part, Layer):
-            raise InputError(f"Trainer expects {name} to be a layer, got {part!r}")
+            hint = f": write {of_list}" if isinstance(part, list | tuple) else ""
+            if isinstance(part, str):
+                hint = ": write an object such as SoftmaxCrossEntropy()"
+            raise InputError(f"Trainer expects {name} to be a layer, got {part!r}{hint}")
     if not isinstance(optimizer, Optimizer):
-        raise InputError(f"Trainer expects an optimizer, got {optimizer!r}")
+        name = optimizer.__name__ if isinstance(optimizer, type) else "Adam"
+        raise InputError(
+            f"Trainer expects an optimizer, got {optimizer!r}: write {name}(model.parameters())"
+        )
     own = {id(parameter) for parameter in (*model.parameters(), *loss.parameters())}
     if not all(id(parameter) in own for parameter in optimizer.parameters):
         raise InputError(

@@ -4,13 +4,21 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
+import numpy as np
+
 from tinynet.datasets.batches import Batches
 from tinynet.errors import DivergenceError, InputError
 from tinynet.losses.batch_loss import LossSum
+from tinynet.samples import Samples, named_arrays
 from tinynet.saving.state import State, check_keys
-from tinynet.validation import finite_number, whole_number
+from tinynet.validation import finite_number, first_index, index_text, whole_number
 
 _NEW_EPOCH: dict[str, Any] = {"batch": 0, "loss_sum": (), "divisor": ()}
+
+
+def _heads(value: Any) -> tuple[Any, ...]:
+    """One number for each head; files of 0.1 have a number for one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 @final
@@ -72,9 +80,28 @@ class Progress:
             f"{more} more"
         )
 
-    def check_finite(self, loss: float) -> None:
-        """Raises DivergenceError if the loss is infinite or NaN."""
+    def check_loss(self, loss: float, total: LossSum, x: Samples) -> None:
+        """Raises DivergenceError if the loss of a batch x is infinite or NaN.
+
+        Raises InputError if it has other heads, or is a sum where they are means, as before.
+        """
+        undivided = [divisor is None for divisor in total.divisors]
+        if self.batch and undivided != [divisor is None for divisor in self.divisor]:
+            raise InputError(
+                f"fit expects to continue within epoch {self.epoch + 1} with the loss that it was "
+                "started with, got one with other heads or another reduction; restart_epoch=True "
+                "starts this epoch again"
+            )
         if not math.isfinite(loss):
+            for name, array in named_arrays("x", x).items():
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    index = index_text(first_index(~np.isfinite(array)))
+                    raise DivergenceError(
+                        f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: "
+                        f"{name} of this batch has NaN or infinity at index {index}; replace such "
+                        "entries or leave their samples out. The parameters are those before this "
+                        "step"
+                    )
             raise DivergenceError(
                 f"the loss became {loss} in step {self.step + 1}, epoch {self.epoch + 1}: try a "
                 "lower learning rate or clip_norm, run preflight(trainer, x, y), or find the layer "
@@ -111,11 +138,7 @@ class Progress:
     def check_state_dict(self, state: Any) -> None:
         """Raises InputError unless the state has every count."""
         check_keys("Progress", state, self.state_dict())
-        sums, divisors = state["loss_sum"], state["divisor"]
-        if not (isinstance(sums, list | tuple) and isinstance(divisors, list | tuple)):
-            raise InputError(
-                f"Progress expects loss_sum and divisor to be lists, got {sums!r} and {divisors!r}"
-            )
+        sums, divisors = _heads(state["loss_sum"]), _heads(state["divisor"])
         if len(sums) != len(divisors):
             raise InputError(
                 f"Progress expects a divisor for each loss_sum, got {len(divisors)} for {len(sums)}"
@@ -130,5 +153,5 @@ class Progress:
     def load_state_dict(self, state: Any) -> None:
         """Continues from a state."""
         self.check_state_dict(state)
-        sums, divisors = tuple(state["loss_sum"]), tuple(state["divisor"])
+        sums, divisors = _heads(state["loss_sum"]), _heads(state["divisor"])
         self._set(**state | {"loss_sum": sums, "divisor": divisors})

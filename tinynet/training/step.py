@@ -56,7 +56,7 @@ def accumulate_gradients(
         prediction = model(x)
         batch = batch_loss(loss, prediction, y)
         observe(prediction, y)
-        model.backward(loss.backward())
+        model.backward_parameters(loss.backward())  # nobody reads dx
         return batch.value, batch.sum
     total, parameters = LossSum(), [*model.parameters(), *loss.parameters()]
     sums = [np.zeros_like(parameter.value) for parameter in parameters]
@@ -72,7 +72,7 @@ def accumulate_gradients(
         gradient = batch.gradient(divisors)
         if gradient is None:
             continue
-        model.backward(gradient)
+        model.backward_parameters(gradient)
         for gradients, parameter in zip(sums, parameters, strict=True):
             gradients += np.asarray(parameter.grad)
     if divisors is None:

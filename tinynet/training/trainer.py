@@ -350,7 +350,7 @@ class Trainer(NamedKeywords):
             loss, total = accumulate_gradients(
                 self.model, self.loss, x, y, part, self.metrics.update
             )
-            self._progress.check_finite(loss)
+            self._progress.check_loss(loss, total, x)
             values = {"loss": loss, "learning_rate": self.optimizer.rate}
             with self._interrupts:
                 self.optimizer.step()
