@@ -224,9 +224,10 @@ def test_a_gradient_of_0_does_not_vanish_on_its_way() -> None:
 
 
 def test_weights_of_0_that_get_a_gradient_are_no_fault() -> None:
-    assert str(preflight(run(residual(1), Adam), X, LABELS)) == "nothing found"
+    x, labels = X[:300], LABELS[:300]
+    assert str(preflight(run(residual(1), Adam), x, labels)) == "nothing found"
     # Labels from 1 have no gradient to look at.
-    found = preflight(run(residual(1), Adam), X, LABELS + 1)
+    found = preflight(run(residual(1), Adam), x, labels + 1)
     assert names(found) == ["label range", "same start"]
 
 
