@@ -1,4 +1,4 @@
-"""What a first guess from PyTorch, Keras or scikit-learn is told: the line to write instead."""
+"""The error of a first guess from PyTorch, Keras or scikit-learn names the line to write."""
 
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +75,7 @@ def run(layer: Layer) -> Any:
     return layer.backward(np.ones((6, 1)))
 
 
+# A type error that is ignored here is the guess itself.
 GUESSES: dict[str, tuple[Callable[[], Any], str]] = {
     "two inputs by position": (lambda: net()(X, X), "one tuple, model((x1, x2))"),
     "two inputs of predict": (lambda: net().predict(X, ANY), "one tuple, predict((x1, x2))"),
@@ -154,7 +155,7 @@ GUESSES: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", GUESSES)
-def test_a_first_guess_is_told_the_line_to_write(name: str) -> None:
+def test_the_error_of_a_first_guess_names_the_line_to_write(name: str) -> None:
     guess, remedy = GUESSES[name]
     with pytest.raises(InputError) as error:
         guess()

@@ -45,12 +45,7 @@ from tinynet.samples import (
 )
 from tinynet.saving.state import State, check_arrays, load_arrays
 from tinynet.signature import attributes_text, constructor_call
-from tinynet.validation import (
-    check_floats,
-    check_shape,
-    for_batch,
-    whole_number,
-)
+from tinynet.validation import check_floats, check_shape, for_batch, whole_number
 
 if TYPE_CHECKING:
     from pathlib import Path

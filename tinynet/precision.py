@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinynet.parameter import Array
-from tinynet.samples import Samples
+from tinynet.samples import Samples, each_array
 
 SINGLE = np.dtype(np.float32)
 WIDE_FLOATS = (np.float64, np.longdouble)
@@ -35,8 +35,7 @@ def _unchanged(x: Samples) -> Samples:
 
 
 def _single(x: Samples) -> Samples:
-    if isinstance(x, tuple):
-        return tuple(
-            array.astype(SINGLE) if array.dtype.type in WIDE_FLOATS else array for array in x
-        )
-    return x.astype(SINGLE) if x.dtype.type in WIDE_FLOATS else x
+    single: Samples = each_array(
+        lambda array: array.astype(SINGLE) if array.dtype.type in WIDE_FLOATS else array, x
+    )
+    return single

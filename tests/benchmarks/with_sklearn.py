@@ -34,7 +34,7 @@ def build(task: Task) -> Work | None:
     classes = np.arange(dense[-1].out_features)
     model.partial_fit(prepared(first), task.y[first], classes=classes)  # makes the arrays
     for layer, weight, bias in zip(dense, model.coefs_, model.intercepts_, strict=True):
-        weight[...], bias[...] = layer.weight.value, layer.bias.value  # type: ignore[union-attr]
+        weight[...], bias[...] = layer.weight.value, layer.bias.value  # type: ignore[union-attr]  # with a bias
     inner = model._optimizer
     for slots in ("velocities", "ms", "vs"):
         for slot in getattr(inner, slots, ()):

@@ -326,7 +326,7 @@ class TestGradientFlow:
 
     def test_an_exploding_gradient_is_named_before_its_effects(self) -> None:
         run = trainer(1e-12, Sequential([Dense(6, 9, rng=0), ReLU(), Dense(9, 2, rng=1)]))
-        run.model[0].weight.value *= 1e7  # type: ignore[index]
+        run.model[0].weight.value *= 1e7  # type: ignore[index]  # a Sequential
         doctor, _ = examine(run, epochs=4)
         assert names(doctor) == ["exploding gradient"]
 

@@ -128,7 +128,7 @@ def test_the_evidence_is_the_root_mean_square_of_the_gradients_of_a_batch() -> N
     loss(double(X[:64].astype(np.float64)), LABELS[:64])
     double.backward(loss.backward())
     first, last = (
-        float(np.sqrt(np.mean(np.square(layer.weight.grad))))  # type: ignore[attr-defined]
+        float(np.sqrt(np.mean(np.square(layer.weight.grad))))  # type: ignore[attr-defined]  # a Dense
         for layer in (double[0], double[-1])
     )
     flow = measured_flow(run(model), X[:64], LABELS[:64])
@@ -145,8 +145,8 @@ def test_the_largest_gradient_in_between_and_a_tiny_signal_are_evidence_too() ->
         r"The input of the last weights has the root mean square \S+e-\d+\.", flow.text
     )
     model = deep(ReLU, 3)
-    model[2].weight.value *= 1e3  # type: ignore[attr-defined]
-    model[4].weight.value *= 1e-3  # type: ignore[attr-defined]
+    model[2].weight.value *= 1e3  # type: ignore[attr-defined]  # a Dense
+    model[4].weight.value *= 1e-3  # type: ignore[attr-defined]  # a Dense
     flow = measured_flow(run(model), X[:64], LABELS[:64])
     assert flow is not None
     assert "The largest is" in flow.text
@@ -216,7 +216,7 @@ def test_weights_that_are_not_trained_are_left_out() -> None:
 
 def test_a_gradient_of_0_does_not_vanish_on_its_way() -> None:
     model = deep(ReLU, 3)
-    model[2].bias.value[...] = -100  # type: ignore[attr-defined]
+    model[2].bias.value[...] = -100  # type: ignore[attr-defined]  # a Dense
     flow = measured_flow(run(model), X[:64], LABELS[:64])
     assert flow is not None
     assert flow.relative == 1
@@ -234,7 +234,7 @@ def test_weights_of_0_that_get_a_gradient_are_no_fault() -> None:
 def test_a_weak_gradient_explains_why_the_optimizer_does_not_learn() -> None:
     """6 sigmoids: Adam makes up for small gradients, SGD does not."""
     trainer = run(deep(Sigmoid, 6, width=8))
-    assert measured_flow(trainer, X[:64], LABELS[:64]).findings() == []  # type: ignore[union-attr]
+    assert measured_flow(trainer, X[:64], LABELS[:64]).findings() == []  # type: ignore[union-attr]  # never None here
     found = learning_rate(trainer, X, LABELS)
     assert names(found) == ["vanishing gradient", "one batch"]
     assert "the loss without learning; Adam does." in found[1].evidence

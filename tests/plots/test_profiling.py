@@ -50,7 +50,7 @@ def test_a_profile_without_time_can_be_drawn() -> None:
 
 def test_profile_refuses_what_tinynet_profile_did_not_return() -> None:
     with pytest.raises(InputError) as error:
-        plots.profile([0.1, 0.2])  # type: ignore[arg-type]
+        plots.profile([0.1, 0.2])  # type: ignore[arg-type]  # the mistake
     assert str(error.value) == (
         "plots.profile expects the result of tinynet.profile(trainer, x, y), got a list"
     )
